@@ -40,14 +40,7 @@ from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChanne
 from reenact.rendering.body_field import out_of_skin, torso_flow
 from reenact.rendering.driven_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
-from reenact.rendering.openings import (
-    LID_LOOPS,
-    comes_down,
-    eye_sources,
-    meeting_lids,
-    mouth_sources,
-    unstretched_lashes,
-)
+from reenact.rendering.openings import LID_LOOPS, DrivenEye, mouth_sources
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import HEAD_ALONE, Array, Body, MovedPart, Pose
 
@@ -248,18 +241,17 @@ def _fill_openings(
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
     maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * shut
     for eye, (lid_loop, coverage) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
-        if comes_down(*faces, eye, poses):
+        driven = DrivenEye(faces, eye, poses)
+        if driven.comes_down():
             lid = _Cells(region_mask(points, lid_loop, side), size_px)
-            lid.blend_flow(unstretched_lashes(lid.sources(maps), *faces, eye, poses), 1.0, maps)
+            lid.blend_flow(driven.lid(lid.sources(maps)), 1.0, maps)
         inside = _Cells(coverage, size_px)
-        sources, trust = eye_sources(inside.places, *faces, eye, poses)
+        sources, trust = driven.inside(inside.places)
         inside.blend_flow(sources, trust, maps)
         maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * (1 - trust)
         if trust < 1:
             around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_LIDS), np.uint8), size_px)
-            sources, weight = meeting_lids(
-                around.places, *faces, eye, poses, cell_px=size_px / side
-            )
+            sources, weight = driven.between_lids(around.places, size_px / side)
             around.blend_flow(sources, (1 - trust) * weight, maps)
     eyes = right | left
     masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)

@@ -4,14 +4,8 @@ A mesh between lips or lids would stretch the teeth as the mouth opens, and dist
 the gaze moves. Here the inside of the mouth is attached to the upper lip, however far the lower one
 drops. An iris moves as a disc; the white is stretched or compressed between iris and corner.
 
-The functions share their arguments:
-
-    places      (N, 2) crop px in the driven picture; places a little outside an opening map to
-                places equally far outside
-    reference   (478, 3) landmarks of the reference, crop px
-    drive       (478, 3) driven landmarks, crop px
-    eye         index into `EYES`
-    poses       poses of reference and drive
+Places are (N, 2) crop px in the driven picture, and sources in the reference. Places a little
+outside an opening map to places equally far outside. Landmarks are (478, 3) crop px.
 """
 
 from __future__ import annotations
@@ -201,115 +195,110 @@ def teeth_end_of(picture: Image, landmarks: Array) -> float | None:
     return float(depth[_INNER_ROWS][darkest]) if contrast[darkest] < _DARK_GAP else 1.0
 
 
-def eye_sources(
-    places: Array, reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]
-) -> tuple[Array, float]:
-    """Return the sources of places inside a driven eye.
+class DrivenEye:
+    """One eye of a driven face.
 
-    Parts of the white that a lid hides in the reference are replaced by the pixels next to the lid,
-    those of the iris by pixels as far from its middle.
-
-    Returns:
-        The sources, float32 (N, 2) crop px; and their trust, 0 to 1, which is low if the lids
-        almost meet. `meeting_lids` draws those.
+    Args:
+        faces: landmarks of the reference and driven ones.
+        eye: index into `EYES`.
+        poses: poses of both.
     """
-    edges, iris = EYES[eye]
-    rest, driven = Opening(reference, edges), Opening(drive, edges)
-    growth_along, growth_across = growth(rest, *poses)
-    from_along, from_across = rest.measure(reference[iris[:1], :2])[0]
-    to_along, to_across = driven.measure(drive[iris[:1], :2])[0]
-    # Lids do not hide the two landmarks of the rim on the sides of the iris.
-    radius = max(math.dist(*reference[[iris[1], iris[3]], :2].tolist()) / 2, 0.5)
-    reach = _LIMBUS * radius
-    along, across = driven.measure(places).T
-    knots = _knots(driven.reach, to_along, reach * growth_along)
-    source_along = np.interp(along, knots, _knots(rest.reach, from_along, reach))
-    source_along += along - np.clip(along, knots[0], knots[-1])
-    lid, floor = driven.upper(along), driven.lower(along)
-    beyond = across - np.clip(across, lid, np.maximum(floor, lid))
-    height = (across - beyond - lid) / np.maximum(floor - lid, _MIN_PX)
-    top, bottom = rest.upper(source_along), rest.lower(source_along)
-    white = top + height * (bottom - top) + beyond / growth_across
-    x, y = (along - to_along) / growth_along, (across - to_across) / growth_across
-    margin = _LID_SHADOW * np.maximum(bottom - top, 0)
-    highest = np.minimum(top + margin, white) - from_across
-    lowest = np.maximum(bottom - margin, white) - from_across
-    visible = np.clip(y, highest, lowest)
-    distance = np.hypot(x, y)
-    # What a lid hides is taken from the same distance to the middle of the iris, which is round.
-    aside = np.sqrt(np.maximum(np.square(distance) - np.square(visible), 0))
-    aside = np.where(visible == y, x, np.copysign(aside, x))
-    share = np.clip((distance / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
-    opened = driven.height() / max(rest.height() * growth_across, _MIN_PX)
-    trust = min(max((opened - _CLOSED) / _CLOSED, 0.0), 1.0)
-    source_along += (1 - share) * (aside - x)
-    disc = from_across + visible
-    return rest.places(source_along, disc + share * (white - disc)), trust
 
+    def __init__(self, faces: tuple[Array, Array], eye: int, poses: tuple[Pose, Pose]) -> None:
+        self._faces, self._poses, self._lid = faces, poses, LIDS[eye]
+        edges, self._iris = EYES[eye]
+        self._rest, self._driven = (Opening(face, edges) for face in faces)
+        self._growth = growth(self._rest, *poses)
 
-def meeting_lids(
-    places: Array,
-    reference: Array,
-    drive: Array,
-    eye: int,
-    poses: tuple[Pose, Pose],
-    *,
-    cell_px: float,
-) -> tuple[Array, Array]:
-    """Return the sources of places around meeting lids, so that the line between them is smooth.
+    def inside(self, places: Array) -> tuple[Array, float]:
+        """Return the sources of places inside the eye.
 
-    The lids keep their size, and the flow sweeps over the whole eye within a cell on each side of
-    the line; a flow that jumped there would be drawn in steps. `cell_px` is the size of a cell of
-    the maps.
+        Parts of the white that a lid hides in the reference are replaced by the pixels next to the
+        lid, those of the iris by pixels as far from its middle.
 
-    Returns:
-        The sources, float32 (N, 2) crop px; and their weights, (N,), 0 to 1, which fall with the
-        distance from the line.
-    """
-    edges, _ = EYES[eye]
-    rest, driven = Opening(reference, edges), Opening(drive, edges)
-    _, growth_across = growth(rest, *poses)
-    along, across = driven.measure(places).T
-    distance = across - (driven.upper(along) + driven.lower(along)) / 2
-    weight = np.minimum(
-        _MEETING_CELLS - np.abs(distance) / cell_px, (driven.reach - np.abs(along)) / cell_px
-    )
-    along = along * rest.reach / driven.reach
-    top = rest.upper(along)
-    swept = np.clip((distance / cell_px + 1) / 2, 0, 1) * (rest.lower(along) - top)
-    return rest.places(along, top + distance / growth_across + swept), np.clip(weight, 0, 1)
+        Returns:
+            The sources, float32; and their trust, 0 to 1, which is low if the lids almost meet.
+            `between_lids` draws those.
+        """
+        rest, driven, (growth_along, growth_across) = self._rest, self._driven, self._growth
+        (reference, drive), iris = self._faces, self._iris
+        from_along, from_across = rest.measure(reference[iris[:1], :2])[0]
+        to_along, to_across = driven.measure(drive[iris[:1], :2])[0]
+        # Lids do not hide the two landmarks of the rim on the sides of the iris.
+        radius = max(math.dist(*reference[[iris[1], iris[3]], :2].tolist()) / 2, 0.5)
+        reach = _LIMBUS * radius
+        along, across = driven.measure(places).T
+        knots = _knots(driven.reach, to_along, reach * growth_along)
+        source_along = np.interp(along, knots, _knots(rest.reach, from_along, reach))
+        source_along += along - np.clip(along, knots[0], knots[-1])
+        lid, floor = driven.upper(along), driven.lower(along)
+        beyond = across - np.clip(across, lid, np.maximum(floor, lid))
+        height = (across - beyond - lid) / np.maximum(floor - lid, _MIN_PX)
+        top, bottom = rest.upper(source_along), rest.lower(source_along)
+        white = top + height * (bottom - top) + beyond / growth_across
+        x, y = (along - to_along) / growth_along, (across - to_across) / growth_across
+        margin = _LID_SHADOW * np.maximum(bottom - top, 0)
+        highest = np.minimum(top + margin, white) - from_across
+        lowest = np.maximum(bottom - margin, white) - from_across
+        visible = np.clip(y, highest, lowest)
+        distance = np.hypot(x, y)
+        # What a lid hides is taken from the same distance to the middle of the iris, a circle.
+        aside = np.sqrt(np.maximum(np.square(distance) - np.square(visible), 0))
+        aside = np.where(visible == y, x, np.copysign(aside, x))
+        share = np.clip((distance / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
+        opened = driven.height() / max(rest.height() * growth_across, _MIN_PX)
+        source_along += (1 - share) * (aside - x)
+        disc = from_across + visible
+        sources = rest.places(source_along, disc + share * (white - disc))
+        return sources, ramp(opened, _CLOSED, 2 * _CLOSED)
 
+    def between_lids(self, places: Array, cell_px: float) -> tuple[Array, Array]:
+        """Return the sources of places around meeting lids, so that the line between is smooth.
 
-def comes_down(reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]) -> bool:
-    """Return whether an upper lid is stretched enough to be visible."""
-    middle = [edge[len(edge) // 2] for edge in LIDS[eye]]
-    before, after = (math.dist(*points[middle, :2].tolist()) for points in (reference, drive))
-    return after * poses[0].scale > _MIN_STRETCH * before * poses[1].scale
+        The lids keep their size, and the flow sweeps over the whole eye within a cell of the maps,
+        `cell_px`, on each side of the line; a flow that jumped there would be drawn in steps.
 
+        Returns:
+            The sources, float32; and their weights, (N,), 0 to 1, which fall with the distance from
+            the line.
+        """
+        rest, driven, (_, growth_across) = self._rest, self._driven, self._growth
+        along, across = driven.measure(places).T
+        distance = across - (driven.upper(along) + driven.lower(along)) / 2
+        weight = np.minimum(
+            _MEETING_CELLS - np.abs(distance) / cell_px, (driven.reach - np.abs(along)) / cell_px
+        )
+        along = along * rest.reach / driven.reach
+        top = rest.upper(along)
+        swept = np.clip((distance / cell_px + 1) / 2, 0, 1) * (rest.lower(along) - top)
+        return rest.places(along, top + distance / growth_across + swept), np.clip(weight, 0, 1)
 
-def unstretched_lashes(
-    sources: Array, reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]
-) -> Array:
-    """Return the sources of places on an upper lid, (N, 2) crop px.
+    def comes_down(self) -> bool:
+        """Return whether the upper lid is stretched enough to be visible."""
+        middle = [edge[len(edge) // 2] for edge in self._lid]
+        before, after = (math.dist(*face[middle, :2].tolist()) for face in self._faces)
+        return after * self._poses[0].scale > _MIN_STRETCH * before * self._poses[1].scale
 
-    The mesh stretches a closing lid as a whole; here the lashes keep their height, and only the
-    skin between crease and lashes is stretched. `sources` are the mesh's, (N, 2) crop px.
-    """
-    rest, driven = Opening(reference, LIDS[eye]), Opening(drive, LIDS[eye])
-    _, growth_across = growth(rest, *poses)
-    along, across = rest.measure(sources).T
-    edge = rest.lower(along)
-    height = np.maximum(edge - rest.upper(along), _MIN_PX)
-    driven_along = along * driven.reach / rest.reach
-    gap = driven.lower(driven_along) - driven.upper(driven_along)
-    driven_height = np.maximum(gap / growth_across, height)
-    lashes = np.minimum(_LASHES * rest.reach, _MAX_LASHES * height)
-    above_edge = edge - across
-    drawn = above_edge * driven_height / height
-    skin_scale = (height - lashes) / np.maximum(driven_height - lashes, _MIN_PX)
-    moved = np.minimum(drawn, lashes) + skin_scale * np.maximum(drawn - lashes, 0)
-    on_lid = (above_edge > 0) & (above_edge < height)
-    return rest.places(along, np.where(on_lid, edge - moved, across))
+    def lid(self, sources: Array) -> Array:
+        """Return better sources of places on the upper lid than those of the mesh.
+
+        The mesh stretches a closing lid as a whole; here the lashes keep their height, and only the
+        skin between crease and lashes is stretched.
+        """
+        rest, driven = (Opening(face, self._lid) for face in self._faces)
+        along, across = rest.measure(sources).T
+        edge = rest.lower(along)
+        height = np.maximum(edge - rest.upper(along), _MIN_PX)
+        driven_along = along * driven.reach / rest.reach
+        gap = driven.lower(driven_along) - driven.upper(driven_along)
+        driven_height = np.maximum(gap / self._growth[1], height)
+        lashes = np.minimum(_LASHES * rest.reach, _MAX_LASHES * height)
+        above_edge = edge - across
+        drawn = above_edge * driven_height / height
+        skin_scale = (height - lashes) / np.maximum(driven_height - lashes, _MIN_PX)
+        moved = np.minimum(drawn, lashes) + skin_scale * np.maximum(drawn - lashes, 0)
+        on_lid = (above_edge > 0) & (above_edge < height)
+        return rest.places(along, np.where(on_lid, edge - moved, across))
 
 
 def _knots(reach: float, middle: float, half: float) -> Array:

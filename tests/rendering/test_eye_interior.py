@@ -10,8 +10,7 @@ from reenact.face.geometry import (
     rotation_matrix,
     to_image,
 )
-from reenact.rendering import openings
-from reenact.rendering.openings import EYES, LIDS
+from reenact.rendering.openings import EYES, LIDS, DrivenEye
 from reenact.types import Array, Pose
 
 BOTH = pytest.mark.parametrize("eye", [0, 1])
@@ -35,9 +34,12 @@ def face(
     return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), scale))
 
 
+def driven(reference: Array, drive: Array, eye: int) -> DrivenEye:
+    return DrivenEye((reference, drive), eye, (estimate_pose(reference), estimate_pose(drive)))
+
+
 def eye_sources(places: Array, reference: Array, drive: Array, eye: int) -> tuple[Array, float]:
-    poses = estimate_pose(reference), estimate_pose(drive)
-    return openings.eye_sources(places, reference, drive, eye, poses)
+    return driven(reference, drive, eye).inside(places)
 
 
 def inside(points: Array, eye: int) -> Array:
@@ -137,15 +139,14 @@ def on_lid(points: Array, eye: int, above_px: Array) -> Array:
 @BOTH
 def test_lashes_keep_their_size_as_a_lid_comes_down(eye: int) -> None:
     reference, drive = face(scale=180.0), face(opened=0.1, scale=180.0)
-    poses = estimate_pose(reference), estimate_pose(drive)
     crease, edge = LIDS[eye]
-    height, driven = (
+    height, stretched = (
         float(points[edge[4], 1] - points[crease[4], 1]) for points in (reference, drive)
     )
-    assert driven > 1.3 * height, "the mesh stretches this lid"
-    drawn = np.linspace(0.01, 0.99, 50, dtype=np.float32) * np.float32(driven)
-    by_mesh = on_lid(reference, eye, drawn * np.float32(height / driven))
-    found = openings.unstretched_lashes(by_mesh, reference, drive, eye, poses)
+    assert stretched > 1.3 * height, "the mesh stretches this lid"
+    drawn = np.linspace(0.01, 0.99, 50, dtype=np.float32) * np.float32(stretched)
+    by_mesh = on_lid(reference, eye, drawn * np.float32(height / stretched))
+    found = driven(reference, drive, eye).lid(by_mesh)
     above = on_lid(reference, eye, np.zeros(1, np.float32))[0, 1] - found[:, 1]
     is_lash = drawn < 0.05 * 180 * 0.5
     np.testing.assert_allclose(above[is_lash], drawn[is_lash], rtol=0.1, atol=0.1)
@@ -156,15 +157,12 @@ def test_lashes_keep_their_size_as_a_lid_comes_down(eye: int) -> None:
 @BOTH
 def test_a_lid_that_has_not_moved_is_not_changed(eye: int) -> None:
     points = face(roll=0.2)
-    poses = estimate_pose(points), estimate_pose(points)
     places = on_lid(points, eye, np.linspace(-3, 12, 20, dtype=np.float32))
-    found = openings.unstretched_lashes(places, points, points, eye, poses)
-    np.testing.assert_allclose(found, places, atol=0.02)
+    np.testing.assert_allclose(driven(points, points, eye).lid(places), places, atol=0.02)
 
 
 @BOTH
 @pytest.mark.parametrize(("opened", "expected"), [(1.1, False), (0.98, False), (0.6, True)])
 def test_only_a_lid_that_comes_down_is_changed(eye: int, opened: float, expected: bool) -> None:
     reference, drive = face(scale=70.0), face(opened=opened, scale=90.0)
-    poses = estimate_pose(reference), estimate_pose(drive)
-    assert openings.comes_down(reference, drive, eye, poses) == expected
+    assert driven(reference, drive, eye).comes_down() == expected
