@@ -52,7 +52,10 @@ class Paster:
         left, top, side = self.square
         height, width = self.plate.shape[:2]
         self.size = (width, height)
-        self.box, self._cut = overlap(self.square, self.plate)
+        x0, x1 = np.clip([left, left + side], 0, width).tolist()
+        y0, y1 = np.clip([top, top + side], 0, height).tolist()
+        self.box = slice(y0, y1), slice(x0, x1)
+        self._cut = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
         weight = _soft_mask(
             _depth(side, left, side, width), _depth(side, top, side, height, _TOP_STEEPNESS)
         )[self._cut]
@@ -87,21 +90,6 @@ class Paster:
         if side < len(crop) < 2 * side:
             return np.asarray(cv2.resize(crop, (side, side)), np.uint8)
         return resized_square(crop, side)
-
-
-def overlap(
-    square: tuple[int, int, int], picture: Image
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Intersect a picture with a square, (left, top, side) px, that may extend beyond it.
-
-    Returns:
-        Rows and columns of the intersection, in the picture and in the square.
-    """
-    left, top, side = square
-    x0, x1 = np.clip([left, left + side], 0, picture.shape[1]).tolist()
-    y0, y1 = np.clip([top, top + side], 0, picture.shape[0]).tolist()
-    inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
-    return (slice(y0, y1), slice(x0, x1)), inside
 
 
 def shown_side(target: Target, max_side: int) -> float:
