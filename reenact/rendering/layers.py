@@ -232,15 +232,6 @@ def move_person(
     return person, source
 
 
-def move_alpha(alpha: NDArray[np.uint8], source: Array, zoom: int) -> NDArray[np.uint8]:
-    """Warp an alpha of a reference to uint8 (S, S).
-
-    `source` is the source map from `move_person`, in px of a picture `zoom` times as large as the
-    alpha.
-    """
-    return warp_image(alpha, _reduced(source, zoom))
-
-
 def lay_over(person: Image, background: Image) -> Image:
     """Composite a person, uint8 (S, S, 4) RGBA, over a background, uint8 (S, S, 3) RGB."""
     alpha = cv2.cvtColor(cv2.extractChannel(person, 3), cv2.COLOR_GRAY2RGB)
@@ -334,7 +325,7 @@ def _draw_shut(person: Image, shut: Image, maps: Array, source: Array, zoom: int
     cells, pixels = _enlarged_box(closed, person)
     box = person[pixels]
     share = cv2.resize(np.ascontiguousarray(closed[cells]), box.shape[1::-1])
-    drawn = warp_image(shut, _reduced(source[pixels], zoom))
+    drawn = warp_image(shut, reduced(source[pixels], zoom))
     box[:] = cv2.blendLinear(drawn, box, share, 1 - share)
 
 
@@ -356,7 +347,7 @@ def _fade_rim(person: Image, rimless: NDArray[np.uint8], maps: Array, source: Ar
     cv2.insertChannel(alpha, person, 3)
 
 
-def _reduced(source: Array, zoom: int) -> Array:
+def reduced(source: Array, zoom: int) -> Array:
     """Convert px of a picture that is `zoom` times as large to px of the picture itself."""
     result = source * np.float32(1 / zoom)
     result += np.float32(0.5 / zoom - 0.5)

@@ -19,7 +19,8 @@ from reenact.rendering.far_side import (
     turns_back,
 )
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference, enlarged, lay_over, move_alpha, move_person
+from reenact.rendering.layers import Reference, enlarged, lay_over, move_person, reduced
+from reenact.rendering.mesh_warp import warp_image
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 _STRETCHED_SHARE: Final = 0.15
@@ -87,12 +88,12 @@ class Painter:
         """
         alpha = self._reference.rimless if alpha is None else alpha
         zoom = len(self._fine) // len(alpha)
-        result = move_alpha(alpha, self._sources[0], zoom)
+        result = warp_image(alpha, reduced(self._sources[0], zoom))
         if len(self._sources) == 1:
             return result
-        mirrored = np.ascontiguousarray(alpha[:, ::-1])
-        moved = move_alpha(mirrored, self._sources[1], zoom)
-        return np.asarray(cv2.blendLinear(moved, result, self._share, 1 - self._share), np.uint8)
+        flipped = np.ascontiguousarray(alpha[:, ::-1])
+        mirrored = warp_image(flipped, reduced(self._sources[1], zoom))
+        return np.asarray(cv2.blendLinear(mirrored, result, self._share, 1 - self._share), np.uint8)
 
 
 def _joined(mirrored: Image, photo: Image, share: Array) -> tuple[Image, Array]:
