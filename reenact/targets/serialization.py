@@ -42,6 +42,9 @@ _MAX_CROP_PX: Final = 1024
 _MAX_BOX_SHARE: Final = 16.0
 """Maximum side of the crop's square in the plate, as a multiple of the plate's longer side."""
 
+_MAX_NOTES: Final = 64
+"""Maximum number of a target's `metadata`; further ones are not stored."""
+
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 Read = Callable[[str, int], bytes]
@@ -64,7 +67,7 @@ class Description(BaseModel):
     renderer: str = Field(max_length=64)
     weights: Literal["weights.safetensors"] | None = None
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=4096)]] = (
-        Field(default_factory=dict, max_length=64)
+        Field(default_factory=dict, max_length=_MAX_NOTES)
     )
 
 
@@ -100,12 +103,13 @@ def pack(target: Target) -> dict[str, bytes]:
 def pack_face(target: Target) -> dict[str, bytes]:
     """Return the pieces of `pack` that are no pictures: landmarks and description."""
     _check(target)
+    notes = list(target.metadata.items())[:_MAX_NOTES]
     description = Description(
         name=target.name,
         references=len(target.references),
         renderer=target.renderer,
         weights=WEIGHTS if target.weights else None,
-        metadata={key[:64]: value[:4096] for key, value in target.metadata.items()},
+        metadata={key[:64]: value[:4096] for key, value in notes},
     )
     arrays = {
         "landmarks": target.landmarks,

@@ -82,6 +82,16 @@ def test_an_exported_file_imports_elsewhere(
         elsewhere.import_file(path)
 
 
+def test_a_target_with_the_most_notes_imports_elsewhere(
+    store: TargetStore, target: Target, tmp_path: Path
+) -> None:
+    notes = {f"note {number}": "x" for number in range(64)}
+    store.create(replace(target, metadata=notes))
+    elsewhere = TargetStore(tmp_path / "elsewhere")
+    elsewhere.import_file(store.export_file("somebody", tmp_path))
+    assert elsewhere.load("somebody").metadata == notes, "there is no room for its origin"
+
+
 def test_export_to_a_missing_folder_is_refused(store: TargetStore, target: Target) -> None:
     store.create(target)
     with pytest.raises(TargetError, match="cannot be written"):
