@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
-from reenact.types import Array, Pose
+from reenact.types import Array
 
 _TURN: Final = 0.1
 _SHIFT: Final = 0.02
@@ -26,7 +26,9 @@ class SeenFaces:
         poses = [estimate_pose(points) for points in landmarks]
         shapes = [to_face_frame(*face)[:, :2] for face in zip(landmarks, poses, strict=True)]
         self._shapes = np.stack(shapes)
-        self._poses = np.stack([_weighted(pose) for pose in poses])
+        turns = np.stack([rotation_vector(pose.rotation) for pose in poses])
+        shifts = np.stack([pose.translation[:2] / pose.scale for pose in poses])
+        self._poses = np.concatenate([_TURN * turns, _SHIFT * shifts], axis=1)
 
     def __len__(self) -> int:
         return len(self._shapes)
@@ -37,9 +39,3 @@ class SeenFaces:
         changed = np.linalg.norm(self._shapes - driven._shapes, axis=-1).mean(axis=1)
         moved = np.linalg.norm(self._poses - driven._poses, axis=-1)
         return np.asarray(changed + moved, dtype=np.float32)
-
-
-def _weighted(pose: Pose) -> Array:
-    """Return the weighted rotation and translation of a pose, (5,)."""
-    translation = pose.translation[:2] / pose.scale
-    return np.concatenate([_TURN * rotation_vector(pose.rotation), _SHIFT * translation])
