@@ -138,7 +138,7 @@ def _models() -> Iterable[Check]:
     from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS
     from reenact.storage import ASSETS
 
-    needed = {f"{ARCHITECTURE}.safetensors", SHIPPED_WEIGHTS}
+    needed = {f"{ARCHITECTURE}.safetensors", SHIPPED_WEIGHTS.name}
     there = {path.name: path for path in ASSETS.glob("*.safetensors")}
     problems = [f"{name} is missing" for name in sorted(needed - set(there))]
     for name, path in sorted(there.items()):

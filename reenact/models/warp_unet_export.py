@@ -14,7 +14,7 @@ import numpy as np
 
 from reenact.models.export import Format, Part, write_parts
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import input_shapes, read_config, shipped_weights
+from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS, input_shapes, read_config
 from reenact.models.weights import load_model, read_header
 
 _MEANINGS: Final = {
@@ -30,7 +30,7 @@ def export_generator(
     folder: Path, kind: Format, size_px: int, weights: Path | None = None
 ) -> Iterator[str]:
     """Write the generator and export.json; see `export.Exporter`."""
-    weights = weights or shipped_weights()
+    weights = weights or SHIPPED_WEIGHTS
     network = WarpUNet(read_config(weights))
     load_model(weights, network, "warp_unet")
     network.eval().requires_grad_(False)

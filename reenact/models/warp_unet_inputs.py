@@ -12,8 +12,8 @@ from reenact.errors import ModelError
 from reenact.models.weights import header_of
 from reenact.storage import ASSETS
 
-SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
-"""File name of the weights in the package's assets."""
+SHIPPED_WEIGHTS: Final = ASSETS / "warp_unet.safetensors"
+"""The weights inside the package."""
 
 VERSION: Final = 15
 """Part of the key under which converted networks are cached. Increase it whenever a change of
@@ -68,11 +68,6 @@ def network_side(extent: float) -> int:
     """Return the side, in the network's px, of a crop with this `Target.extent`."""
     step = MAP_STEM * MAP_BLOCK
     return step * round(NETWORK_PX * extent / step)
-
-
-def shipped_weights() -> Path:
-    """Return the path of the weights inside the package."""
-    return ASSETS / SHIPPED_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_STEM,
     NETWORK_PX,
+    SHIPPED_WEIGHTS,
     VERSION,
     input_shapes,
     network_side,
     read_config,
-    shipped_weights,
 )
 from reenact.registry import RendererSpec
 from reenact.rendering.background import closed_above
@@ -76,7 +76,7 @@ class WarpUNetRenderer:
         self._side_px = side_px = network_side(target.extent)
         weights = self._settings.weights or target.weights or ""
         if self._loaded != weights:
-            self._load(Path(weights) if weights else shipped_weights())
+            self._load(Path(weights) if weights else SHIPPED_WEIGHTS)
             self._loaded = weights
         self._to_network = square_to_crop((0, 0, target.crop_size), side_px)
         landmarks = transform_points(target.landmarks, self._to_network)

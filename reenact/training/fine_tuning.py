@@ -27,7 +27,7 @@ from torch import nn
 from reenact.errors import ModelError, ReenactError, TargetError, counted
 from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
 from reenact.face.geometry import estimate_pose, to_face_frame
-from reenact.models.warp_unet_inputs import read_config, shipped_weights
+from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS, read_config
 from reenact.models.weights import header_of
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
@@ -134,13 +134,13 @@ def train_on_target(
 def _choose_start(start: Path | None) -> Path:
     """Return the start, or the shipped weights if this version cannot load it."""
     if start is None:
-        return shipped_weights()
+        return SHIPPED_WEIGHTS
     header_of(start, ARCHITECTURE)
     try:
         read_config(start)
     except ModelError:
         log.warning("%s is of another version; training starts from the shipped weights.", start)
-        return shipped_weights()
+        return SHIPPED_WEIGHTS
     return start
 
 

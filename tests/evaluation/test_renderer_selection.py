@@ -15,7 +15,7 @@ from reenact.evaluation import renderer_selection
 from reenact.evaluation.renderer_selection import MIN_GAIN_DB, choose_renderer, generator_gain_db
 from reenact.live.pipeline import open_reenactor
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import shipped_weights
+from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS
 from reenact.models.weights import load_model, save_model
 from reenact.registry import RendererSpec
 from reenact.stats import StepTimer
@@ -32,7 +32,7 @@ def test_a_person_is_drawn_by_the_generator() -> None:
 def test_what_the_generator_harms_is_drawn_by_the_warp(tmp_path: Path) -> None:
     """Weights that paint noise over every face stand for a face that they do not know."""
     network = WarpUNet()
-    header = load_model(shipped_weights(), network, "warp_unet")
+    header = load_model(SHIPPED_WEIGHTS, network, "warp_unet")
     torch.manual_seed(0)
     torch.nn.init.normal_(network.picture_head.weight, std=2.0)
     weights = tmp_path / "harmful.safetensors"

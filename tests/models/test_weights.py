@@ -10,7 +10,7 @@ from reenact.errors import ModelError
 from reenact.models.export import conditional_exporter
 from reenact.models.unet import build
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import WarpUNetConfig, shipped_weights
+from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS, WarpUNetConfig
 from reenact.models.weights import load_built, load_model, read_header, save_model
 
 
@@ -43,12 +43,12 @@ def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_shipped_generator_says_what_it_is() -> None:
-    header = read_header(shipped_weights())
+    header = read_header(SHIPPED_WEIGHTS)
     assert header["architecture"] == "warp_unet"
     assert "no one of them in val" in header["data"]
-    assert shipped_weights().stat().st_size < 8e6
+    assert SHIPPED_WEIGHTS.stat().st_size < 8e6
     config = WarpUNetConfig.from_json(header["config"])
-    load_model(shipped_weights(), WarpUNet(config), "warp_unet")
+    load_model(SHIPPED_WEIGHTS, WarpUNet(config), "warp_unet")
 
 
 def test_a_config_of_another_version_is_an_error(tmp_path: Path) -> None:

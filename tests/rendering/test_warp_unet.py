@@ -26,10 +26,10 @@ from reenact.models.warp_unet_inputs import (
     MAP_CHANNELS,
     NETWORK_PX,
     REPAIR_CELLS,
+    SHIPPED_WEIGHTS,
     STEM,
     MapChannel,
     input_shapes,
-    shipped_weights,
 )
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
@@ -331,7 +331,7 @@ def test_a_frame_is_what_was_trained() -> None:
     pair = Pair(target.references[0], target.neutral, drawn, face, person=person)
     batch = {name: torch.from_numpy(value) for name, value in collate([pair]).items()}
     network = WarpUNet().eval()
-    load_model(shipped_weights(), network, "warp_unet")
+    load_model(SHIPPED_WEIGHTS, network, "warp_unet")
     with torch.inference_mode():
         picture = batch["layered"] + network(batch["layered"], batch["maps"])
     # Live, motion fades at the crop's lower edge, where a body goes on in the photo.

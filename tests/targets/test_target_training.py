@@ -143,7 +143,7 @@ def test_weights_of_another_version_give_way_to_the_shipped_ones(
 ) -> None:
     weights = store.weights_path("me")
     assert weights is not None
-    monkeypatch.setattr(fine_tuning, "shipped_weights", lambda: narrow_weights)
+    monkeypatch.setattr(fine_tuning, "SHIPPED_WEIGHTS", narrow_weights)
     facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
     save_model(weights, {"bias": torch.zeros(1)}, facts)
     train_briefly(store, monkeypatch, steps=2)
