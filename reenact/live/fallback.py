@@ -73,8 +73,11 @@ class ReenactorLike(Protocol):
     def look(self, frame: Frame) -> None:
         """Track a frame ahead of its `step`; another thread may call this."""
 
-    def draw_at(self, size_px: int) -> None:
-        """Draw at this size from now on; the output pictures keep their size."""
+    def draw_at(self, size_px: int) -> bool:
+        """Draw at this size once that is prepared; return whether it is drawn at.
+
+        The output pictures keep their size.
+        """
 
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for a frame of the actor, with its time and index."""

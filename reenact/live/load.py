@@ -163,19 +163,21 @@ class SteppedRenderer:
         self._using, self._drawn_px = self._whole, self._size_px
         self._stillness.reset()
 
-    def draw_at(self, size_px: int) -> None:
-        """Draw at this size from now on, or once another thread has prepared it."""
+    def draw_at(self, size_px: int) -> bool:
+        """Draw at this size once another thread has prepared it; return whether it is drawn at."""
         size_px = min(size_px, self._size_px)
         if size_px == self._drawn_px:
-            return
+            return True
         if size_px not in self._renderers:
             self._renderers[size_px] = None
             threading.Thread(target=self._prepare, args=(size_px,), daemon=True).start()
         ready = self._renderers[size_px]
-        if ready is not None:
-            ready.reset()
-            self._stillness.reset()
-            self._using, self._drawn_px = ready, size_px
+        if ready is None:
+            return False
+        ready.reset()
+        self._stillness.reset()
+        self._using, self._drawn_px = ready, size_px
+        return True
 
     def render(self, drive: Drive) -> Image:
         """Return uint8 (S, S, 3) RGB at full size; the caller must not write into it."""

@@ -329,10 +329,12 @@ class Reenactor:
         """The number of faces in the newest frame."""
         return self._tracker.faces_seen
 
-    def draw_at(self, size_px: int) -> None:
-        """Draw at this size from now on; the output pictures keep their size."""
-        if isinstance(self._renderer, SteppedRenderer):
-            self._renderer.draw_at(size_px)
+    def draw_at(self, size_px: int) -> bool:
+        """Draw at this size once that is prepared; return whether it is drawn at.
+
+        The output pictures keep their size.
+        """
+        return not isinstance(self._renderer, SteppedRenderer) or self._renderer.draw_at(size_px)
 
     def set_neutral(self) -> None:
         """Take the actor's current face as the neutral one."""

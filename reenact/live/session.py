@@ -392,8 +392,9 @@ class Session(ClosesOnExit):
         if self._load.asked_px != whole_px:
             self._load = LoadControl(whole_px)
         now_s, before_px = self._clock.now_s(), self._load.size_px
+        if not self.reenactor.draw_at(before_px):
+            return  # while that size is prepared, frames take as long as before
         size_px = self._load.frame(now_s, work_s, self._overtaken)
-        self.reenactor.draw_at(size_px)
         if size_px < before_px == whole_px:
             log.warning(
                 "The machine cannot keep up: the target is drawn at %d px until it can.", size_px

@@ -130,6 +130,25 @@ def test_a_size_that_is_too_much_is_lowered_with_one_message(
     ]
 
 
+def test_a_size_is_not_lowered_further_while_it_is_being_prepared(time: SimulatedTime) -> None:
+    class PreparedLater(FakeReenactor):
+        ready = 0.0
+
+        def draw_at(self, size_px: int) -> bool:
+            super().draw_at(size_px)
+            if size_px < 1024:
+                self.ready = self.ready or time.now_s + 10
+            return size_px == 1024 or time.now_s > self.ready
+
+    source = FakeSource(600, live=True, fps=30.0, time=time)
+    reenactor = PreparedLater(
+        step=lambda _: time.sleep(0.02 if 0 < reenactor.ready < time.now_s else 0.05),
+        crop_px=1024,
+    )
+    run(source, reenactor, FakeSink(live=True), time)
+    assert set(reenactor.drawn_at) == {1024, 720}
+
+
 def test_a_slow_output_drops_pictures(time: SimulatedTime) -> None:
     source = FakeSource(80, live=True, fps=4 * OUTPUT_FPS, time=time)
     stats = run(source, FakeReenactor(), FakeSink(live=True), time)

@@ -160,8 +160,9 @@ class FakeReenactor:
         self._idle_fails = idle_fails
         self._step = step
 
-    def draw_at(self, size_px: int) -> None:
+    def draw_at(self, size_px: int) -> bool:
         self.drawn_at.append(size_px)
+        return True
 
     def look(self, frame: Frame) -> None:
         self.looks += 1
