@@ -70,6 +70,7 @@ class Fusion:
         headroom: see `HeadMotion`.
 
     Attributes:
+        target: the target's own face.
         stored: (478, 3) the neutral that it started with, face frame, iod; None: none was known.
         frames_limited: number of frames that exceeded the limits of a face and were limited.
         limited: (12,) what was limited in the last frame: each of `limits.LIMITED`, and the whole.
@@ -120,11 +121,6 @@ class Fusion:
         return self._trust.trust
 
     @property
-    def target(self) -> TargetFace:
-        """The target's own face."""
-        return self._target
-
-    @property
     def actor_neutral(self) -> Array | None:
         """The actor's current (478, 3) neutral, face frame, iod; None before the first frame."""
         return None if self._neutral is None else self._neutral.shape
@@ -142,7 +138,7 @@ class Fusion:
             headroom: see `HeadMotion`.
         """
         pose = estimate_pose(target_neutral)
-        self._target = TargetFace(to_face_frame(target_neutral, pose), self._settings.mode)
+        self.target = TargetFace(to_face_frame(target_neutral, pose), self._settings.mode)
         self._head = HeadMotion(pose, target_neutral, headroom)
 
     def begin_with(self, stored: Array) -> None:
@@ -235,21 +231,21 @@ class Fusion:
         if settings.mirror:
             actor, deviation = mirrored_deviation(actor), mirrored_deviation(deviation)
             closure = np.roll(closure, EYE_PAIRS)
-        base = self._target.base
+        base = self.target.base
         moved = deviation
         if self._network is not None and settings.method == "network":
             moved = self._network.deviation(actor, deviation, base)
         gains = point_gains(settings.mouth, settings.eyes, settings.brows)
         moved = np.float32(intensity) * gains * moved
         region_gains = np.array([settings.mouth, settings.eyes, settings.brows], np.float32)
-        wanted, wider = self._target.wanted(actor, deviation, intensity * region_gains)
+        wanted, wider = self.target.wanted(actor, deviation, intensity * region_gains)
         if settings.read_back:
             correction = gains * self._read_back.correction(moved)
             moved = moved + correction
             wanted += proportional_change(base, correction)
         lids = intensity * settings.eyes * np.where(closure > 1, wider.repeat(EYE_PAIRS), 1)
         closure = np.asarray(1 + lids * (closure - 1), np.float32)
-        shape, self.limited = self._target.place(*self._with(addition, moved, wanted, closure))
+        shape, self.limited = self.target.place(*self._with(addition, moved, wanted, closure))
         self.frames_limited += int(self.limited.any())
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
 
@@ -267,8 +263,8 @@ class Fusion:
         turn, shift, breath = (life.turn, life.shift, life.breath) if life else (still,) * 3
         moved = life.deviation if life else np.zeros_like(addition.deviation)
         closure = np.full(2 * EYE_PAIRS, life.closure if life else 1.0, np.float32)
-        wanted = proportional_change(self._target.base, moved)
-        shape, _ = self._target.place(*self._with(addition, moved, wanted, closure))
+        wanted = proportional_change(self.target.base, moved)
+        shape, _ = self.target.place(*self._with(addition, moved, wanted, closure))
         rest, limits = Pose(np.eye(3, dtype=np.float32), still, 1.0), FusionSettings(translation=1)
         head = self._head.follow(Pose(rotation_matrix(turn), shift, 1.0), rest, limits)
         return to_image(shape, head), np.array([*breath[:2], 0, 0], np.float32)
@@ -279,7 +275,7 @@ class Fusion:
         """Return the arguments of `TargetFace.place` with the addition applied."""
         if addition.idle:
             return moved, wanted, closure
-        base = self._target.base
+        base = self.target.base
         added = np.float32(addition.intensity) * addition.deviation
         change = lid_closure(base + added, base) - lid_closure(base, base)
         own = proportional_change(base, added)
