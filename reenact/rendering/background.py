@@ -131,12 +131,13 @@ def closed_above(
     inside = (np.abs(offset) <= reach) & (square > growth * height)
     x = middle + offset * (mirrored_reach / reach)
     y = np.broadcast_to(first_row + depth, x.shape)
-    hair = cv2.remap(picture, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    hair = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     # Above and behind the head, the background on its sides is continued.
     margin = half_width + _HIDDEN_DILATION * len(picture)
     hidden = np.abs(offset) < margin
     beside = picture[first_row].astype(np.float32)
-    for channel in beside.T:
+    for channel in () if hidden.all() else beside.T:
         channel[hidden] = np.interp(offset[hidden], offset[~hidden], channel[~hidden])
     picture[:first_row] = np.where(inside[..., None], hair, beside.astype(np.uint8))
     person[:first_row][inside] = 255

@@ -156,6 +156,15 @@ def test_a_head_that_the_edge_cuts_is_closed_above_it(forehead: int, gap: int) -
     assert (wall > 190).all()
 
 
+def test_a_head_as_wide_as_the_picture_is_closed_without_a_wall_beside_it() -> None:
+    person = np.full((256, 256), 255, np.uint8)
+    person[:80] = 0
+    picture = np.full((256, 256, 3), 60, np.uint8)
+    closed, found = closed_above(picture, person, 80, face_at(128, 150))
+    np.testing.assert_array_equal(closed, picture)
+    assert found[79].mean() > 200
+
+
 def test_a_head_below_the_edge_is_left_alone() -> None:
     person = np.where(head((120, 190), (60, 60)), 255, 0).astype(np.uint8)
     picture = np.dstack([person] * 3)
