@@ -69,6 +69,7 @@ class Controls:
         self.session = session
         self.target = target
         self.remotes: dict[str, str] = {}
+        self._recording_lock = threading.Lock()  # any thread starts and ends recordings
         self._recording: Path | None = None
         self._recording_name = ""
         self._store = store
@@ -297,30 +298,34 @@ class Controls:
         from reenact.sinks.live_sound import LiveSound, SoundCard
         from reenact.sinks.video_file import FileSettings, FileSink
 
-        if self.recording is not None:
-            raise SinkError(f"{self.recording} is being recorded; stop that first.")
-        if microphone is not None and not self.session.source.live:
-            raise SinkError("Only a camera can be recorded with a microphone; record without it.")
-        self._forget_failed_recording()
-        path = path or _new_recording()
-        self._check_not_replaced(f"file:{path}")
-        sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
-        if microphone is not None:
-            sound = LiveSound(SoundCard(microphone))
-            sink.take_sound(lambda: sound)
-        self._recording_name = self.session.output.add(sink)
-        self._recording = path
-        return path
+        with self._recording_lock:
+            if self.recording is not None:
+                raise SinkError(f"{self.recording} is being recorded; stop that first.")
+            if microphone is not None and not self.session.source.live:
+                raise SinkError(
+                    "Only a camera can be recorded with a microphone; record without it."
+                )
+            self._forget_failed_recording()
+            path = path or _new_recording()
+            self._check_not_replaced(f"file:{path}")
+            sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
+            if microphone is not None:
+                sound = LiveSound(SoundCard(microphone))
+                sink.take_sound(lambda: sound)
+            self._recording_name = self.session.output.add(sink)
+            self._recording = path
+            return path
 
     def stop_recording(self) -> Path:
         """Finish the recording; return its file. Raises SinkError if there is none or it failed."""
-        if error := self._forget_failed_recording():
-            raise SinkError(error)
-        path, self._recording = self._recording, None
-        if path is None:
-            raise SinkError("Nothing is being recorded.")
-        self.remove_output(self._recording_name)
-        return path
+        with self._recording_lock:
+            if error := self._forget_failed_recording():
+                raise SinkError(error)
+            path, self._recording = self._recording, None
+            if path is None:
+                raise SinkError("Nothing is being recorded.")
+            self.remove_output(self._recording_name)
+            return path
 
     def delay_obs_sound(self) -> str:
         """Delay the microphones of OBS by the delay of the picture; return a message.

@@ -88,7 +88,10 @@ _ATLAS_SIDE: Final = 256
 _ATLAS_PLANE: Final = MapChannel.ATLAS_X, MapChannel.ATLAS_Y
 
 _OUTLINE_BLUR: Final = (7, 7)
-"""Kernel, in cells, that smooths the outline."""
+"""Kernel, in cells, that smooths the face's outline."""
+
+_NOSE_BLUR: Final = (3, 3)
+"""Kernel that smooths the nose's; a larger one cuts off its tip."""
 
 _MARGIN: Final = 4
 """Cells around an outline that it may change."""
@@ -219,7 +222,8 @@ def move_person(
     size = len(reference.background)
     # Planes are resized and blurred in half the time of both at once.
     planes = [cv2.resize(plane, (size, size)) for plane in np.moveaxis(maps[..., FLOW], -1, 0)]
-    torn = [_tear(planes, maps, mask) for mask in (maps[..., MapChannel.SKIN], _nose(maps))]
+    masks = (maps[..., MapChannel.SKIN], _OUTLINE_BLUR), (_nose(maps), _NOSE_BLUR)
+    torn = [_tear(planes, maps, *mask) for mask in masks]
     zoom = len(fine) // size
     source = sources(np.asarray(cv2.merge(planes), np.float32), zoom)
     person = warp_image(fine, source)
@@ -256,12 +260,12 @@ def _nose_on_atlas() -> Array:
 
 
 def _tear(
-    flow: Sequence[NDArray[Any]], maps: Array, mask: Array
+    flow: Sequence[NDArray[Any]], maps: Array, mask: Array, blur: tuple[int, int]
 ) -> tuple[tuple[slice, ...], NDArray[np.uint8]] | None:
     """Let an enlarged flow, x and y (S, S), jump where a mask of cells hides what is behind it.
 
     It is changed in place. Interpolated flow would show everything between the two in the
-    reference, as a stepped line.
+    reference, as a stepped line. `blur` is the kernel, in cells, that smooths the mask's outline.
 
     Returns:
         The mask's box, and a mask of it, uint8 (H, W), 255 beside a jump; None: there is no jump.
@@ -274,7 +278,7 @@ def _tear(
     if jumps.max() <= _MIN_JUMP:
         return None
     size = flow[0][pixels].shape[::-1]
-    inside = _above(cv2.blur(mask, _OUTLINE_BLUR), 0.5, size)
+    inside = _above(cv2.blur(mask, blur), 0.5, size)
     near_jump = _above(cv2.dilate(jumps, _AROUND), _MIN_JUMP, size)
     for side, shown in (mask, inside & near_jump), (1 - mask, ~inside & near_jump):
         for plane, part in zip(flow, _extrapolated(coarse, side), strict=True):

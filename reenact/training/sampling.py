@@ -171,7 +171,7 @@ def read_fold(path: Path, number: int) -> set[str]:
         raise ReenactError(f"{path} is not a file of folds: {error}.") from error
     except IndexError as error:
         raise ReenactError(
-            f"{path} has {counted(len(folds), 'fold')}; held_out_fold is at most {len(folds) - 1}."
+            f"{path} has {counted(len(folds), 'fold')}; the last one is {len(folds) - 1}."
         ) from error
 
 
