@@ -14,7 +14,7 @@ from reenact.face.geometry import (
 )
 from reenact.face.regions import LID_INDEX
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
+from reenact.models.warp_unet_inputs import ATLAS, MAP_CHANNELS, MapChannel
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
@@ -25,6 +25,7 @@ SIDE = 128
 SOMEWHERE = canonical_face()
 AT_REST = estimate_pose(SOMEWHERE)
 MIDDLE = np.array([128, 128, 0], np.float32)
+NOSE_TIP, CHEEK = 4, 50
 NO_MOUTH = MouthColours.of(np.zeros((SIDE, SIDE, 3), np.uint8), SOMEWHERE)
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
@@ -45,16 +46,21 @@ def composed(reference: Reference, maps: Array, drive: Array = SOMEWHERE) -> Ima
     return lay_over(person, reference.background)
 
 
-def shown_beside_a_disc(size: int, jump: float, middle: float = 0.5) -> tuple[Image, Array]:
+def shown_beside_a_disc(
+    size: int, jump: float, middle: float = 0.5, *, nose: bool = False
+) -> tuple[Image, Array]:
     """Compose a red disc, the face, before what lies `jump` of the side to the right of it.
+
+    If it is the nose, that is the cheek.
 
     Returns the picture, and how far each pixel is from the middle, as a share of the side.
     """
     down, across = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
-    face = np.hypot(across - middle, down - middle) < 0.25
+    disc = np.hypot(across - middle, down - middle) < 0.25
     maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
-    maps[..., MapChannel.SKIN] = face
-    source = np.where(face, 1 / 6, 1 / 6 + jump)
+    maps[..., MapChannel.SKIN] = disc | nose
+    maps[..., ATLAS] = np.where(disc[..., None], SOMEWHERE[NOSE_TIP], SOMEWHERE[CHEEK]) / 2
+    source = np.where(disc, 1 / 6, 1 / 6 + jump)
     maps[..., MapChannel.FLOW_X] = 2 * (source - across)
     reference = stripes(size)
     picture = composed(reference, maps)
@@ -62,11 +68,17 @@ def shown_beside_a_disc(size: int, jump: float, middle: float = 0.5) -> tuple[Im
     return picture, np.hypot(across - middle, down - middle)
 
 
+@pytest.mark.parametrize("nose", [False, True])
 @pytest.mark.parametrize("cells_off", [0, 1, 2, 3, 5])
 @pytest.mark.parametrize("size", [256, 384, 512])
-def test_nothing_between_face_and_hair_shows_at_the_outline(size: int, cells_off: int) -> None:
-    """The face shows red, what is behind it blue, and between them the reference is green."""
-    picture, distance = shown_beside_a_disc(size, 2 / 3, 0.5 + cells_off / SIDE)
+def test_nothing_between_face_and_hair_shows_at_the_outline(
+    size: int, cells_off: int, nose: bool
+) -> None:
+    """The face shows red, what is behind it blue, and between them the reference is green.
+
+    The same holds for the nose and the cheek behind it.
+    """
+    picture, distance = shown_beside_a_disc(size, 2 / 3, 0.5 + cells_off / SIDE, nose=nose)
     assert picture[..., 1].max() < 40
     is_red = picture[..., 0] > 100
     assert is_red[distance < 0.245].all()
