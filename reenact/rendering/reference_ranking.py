@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, mean_gap
 from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
 from reenact.types import Array
 
@@ -13,6 +14,13 @@ _TURN: Final = 0.1
 _SHIFT: Final = 0.02
 """Weights of a radian of rotation and an iod of translation, relative to an iod of change in shape.
 A warp translates a face easily, but cannot open a mouth or turn a cheek well."""
+
+_SHUT: Final = 0.2
+"""Weight of an iod by which a reference's eyes are less open than the driven ones: a warp cannot
+open a shut eye, but shuts an open one well."""
+
+_LIDS: Final = np.stack([mean_gap(LID_PAIRS_RIGHT), mean_gap(LID_PAIRS_LEFT)])[..., 1]
+"""(2, 478) weights of the landmarks' heights, whose sum is the opening of each eye."""
 
 
 class SeenFaces:
@@ -26,6 +34,7 @@ class SeenFaces:
         poses = [estimate_pose(points) for points in landmarks]
         shapes = [to_face_frame(*face)[:, :2] for face in zip(landmarks, poses, strict=True)]
         self._shapes = np.stack(shapes)
+        self._lids = self._shapes[..., 1] @ _LIDS.T
         turns = np.stack([rotation_vector(pose.rotation) for pose in poses])
         shifts = np.stack([pose.translation[:2] / pose.scale for pose in poses])
         self._poses = np.concatenate([_TURN * turns, _SHIFT * shifts], axis=1)
@@ -38,4 +47,5 @@ class SeenFaces:
         driven = SeenFaces(landmarks[None])
         changed = np.linalg.norm(self._shapes - driven._shapes, axis=-1).mean(axis=1)
         moved = np.linalg.norm(self._poses - driven._poses, axis=-1)
-        return np.asarray(changed + moved, dtype=np.float32)
+        shut = np.maximum(driven._lids - self._lids, 0).mean(axis=1)
+        return np.asarray(changed + moved + _SHUT * shut, dtype=np.float32)
