@@ -25,6 +25,10 @@ MAX_REFERENCES: Final = 16
 MIN_DIFFERENCE: Final = 0.4
 """Minimum distance, in `Look.features`, of a new reference to those already chosen."""
 
+_USUAL_EYES: Final = 65
+"""Percentile of the opening of a person's eyes that is usual: people blink and squint more often
+than they open their eyes wide."""
+
 _SHARPNESS_SIDE_PX: Final = 256
 _BLURRED: Final = 0.6
 """A frame below this fraction of the median sharpness is not used as a reference."""
@@ -72,11 +76,12 @@ def measure_look(image: Image, points: Array) -> Look:
 def calmest(looks: Sequence[Look]) -> int:
     """Return the index of the calmest, most frontal and sharpest face.
 
-    A calm face has a closed mouth of the median width and eyes of the median opening.
+    A calm face has a closed mouth of the median width, and eyes that are open as usual.
     """
     features = np.stack([look.features for look in looks])
     sharpness = _relative_sharpness(looks)
-    usual_width, usual_eyes = np.median(features[:, 4]), np.median(features[:, 5])
+    usual_width = np.median(features[:, 4])
+    usual_eyes = np.percentile(features[:, 5], _USUAL_EYES)
     unrest = (
         np.linalg.norm(features[:, :3], axis=1)
         + 2 * features[:, 3]

@@ -2,8 +2,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.rendering.reference_ranking import SeenFaces
+from reenact.types import Array
 from support.faces import opened_mouth, portrait_target, turned
+
+
+def with_lids(points: Array, share: float) -> Array:
+    """Return a face whose eyes are open by a share of what they were."""
+    result = points.copy()
+    for upper, lower in (RIGHT_EYE, LEFT_EYE):
+        result[upper[1:-1]] += (1 - share) * (points[lower[1:-1]] - points[upper[1:-1]])
+    return result
+
+
+def test_open_eyes_are_drawn_from_open_ones_though_these_are_farther_turned() -> None:
+    points = portrait_target().neutral
+    seen = SeenFaces(np.stack([with_lids(points, 0.1), turned(points, 10)]))
+    assert seen.distances(points).argmin() == 1
+    assert seen.distances(with_lids(points, 0.1)).argmin() == 0
+    nearly_alike = SeenFaces(np.stack([points, turned(with_lids(points, 0.1), 10)]))
+    assert nearly_alike.distances(with_lids(points, 0.1)).argmin() == 0, "open eyes can be shut"
 
 
 def test_a_turned_or_talking_face_is_farther_than_a_moved_or_larger_one() -> None:

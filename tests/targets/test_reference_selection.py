@@ -100,3 +100,9 @@ def test_a_look_measures_turn_opening_and_sharpness() -> None:
     grainy = np.random.default_rng(0).integers(0, 256, picture.shape, dtype=np.uint8)
     soft = np.asarray(cv2.GaussianBlur(grainy, (0, 0), 2), np.uint8)
     assert measure_look(soft, face).sharpness < 0.3 * measure_look(grainy, face).sharpness
+
+
+def test_the_calmest_face_of_somebody_who_squints_has_open_eyes() -> None:
+    openings = [2.0, 2.0, 2.1, 1.9, 2.0, 2.1, 4.0, 3.9, 4.1, 4.0]
+    looks = [Look(np.array([0, 0, 0, 0, 5, eyes], np.float32), 5.0) for eyes in openings]
+    assert openings[calmest(looks)] >= 3.9
