@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from reenact import registry
+from reenact.cli.doctor_report import CUDA_BUILD
 from reenact.cli.main import main
 from reenact.cli.parser import parse_arguments
 from reenact.live.settings import load_settings
@@ -184,3 +185,13 @@ def test_commands_that_need_no_device_run(
             prepare(arguments, document)
             words = [*command.words, *(["--yes"] if hasattr(arguments, "yes") else [])]
             assert main(words) == 0, f"{command}\n{capsys.readouterr().err}"
+
+
+def test_the_torch_that_a_user_is_told_to_install_is_the_required_one() -> None:
+    project = tomllib.loads((repository() / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+    (required,) = (one for one in project["dependencies"] if one.startswith("torch=="))
+    number = required.removeprefix("torch==").partition(";")[0].strip()
+    told = [CUDA_BUILD, (repository() / "docs/installation.md").read_text(encoding="utf-8")]
+    assert all(re.findall(r"torch (\d+[\d.]*\d)", text) == [number] for text in told)
