@@ -164,7 +164,10 @@ class SteppedRenderer:
         self._stillness.reset()
 
     def draw_at(self, size_px: int) -> bool:
-        """Draw at this size once another thread has prepared it; return whether it is drawn at."""
+        """Draw at this size once another thread has prepared it; return whether it is drawn at.
+
+        In place of a size that cannot be prepared, the full size is drawn.
+        """
         size_px = min(size_px, self._size_px)
         if size_px == self._drawn_px:
             return True
@@ -216,8 +219,8 @@ class SteppedRenderer:
             renderer.prepare(resize_target(self._target, round(size_px * self._target.extent)))
         except ReenactError as error:
             log.warning("The target cannot be drawn at %d px: %s", size_px, error)
-        else:
-            self._renderers[size_px] = renderer
+            renderer = self._whole
+        self._renderers[size_px] = renderer
 
 
 def open_renderer(settings: RendererSettings) -> SteppedRenderer:

@@ -79,7 +79,7 @@ def test_smaller_pictures_are_enlarged_and_driven_by_scaled_landmarks() -> None:
     made: dict[int, FakeRenderer] = {}
 
     def make(size_px: int) -> FakeRenderer:
-        if size_px == 720:
+        if size_px == 384:
             raise ModelError("no weights")
         return made.setdefault(size_px, FakeRenderer(levels=[size_px // 8]))
 
@@ -95,6 +95,8 @@ def test_smaller_pictures_are_enlarged_and_driven_by_scaled_landmarks() -> None:
 
     renderer.draw_at(720)
     assert drawn() == 64
+    until(lambda: renderer.draw_at(384))
+    assert drawn() == 64, "384 cannot be prepared, and is not waited for"
 
     def is_small() -> bool:
         renderer.draw_at(256)
