@@ -105,7 +105,10 @@ def test_a_remote_that_fails_is_told_and_the_session_goes_on(
 def test_a_request_that_fails_unexpectedly_does_not_stop_the_next(
     controls: Controls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = []
+
     def failing(controls: Controls, text: str) -> str:
+        asked.append(text)
         if text == "target=anna":
             raise RuntimeError("a plugin's own error")
         return act(controls, text)
@@ -116,6 +119,7 @@ def test_a_request_that_fails_unexpectedly_does_not_stop_the_next(
         remotes.act("target=anna")
         remotes.act("rest")
         until(lambda: controls.session.presenter.show.value == "rest")
+    assert asked == ["target=anna", "rest"]
 
 
 PRESS = """
