@@ -43,6 +43,9 @@ _CAP_ROWS: Final = (0.02, 0.08)
 """Depths below the picture's upper edge, as shares of the side, between which the width of a head
 that the edge cuts is measured. Nearer to the edge the segmentation is inexact."""
 
+_GAP_RIM_PX: Final = 2.0
+"""Distance from such a head's outline within which gaps in the segmentation are kept."""
+
 _ROUNDING: Final = 1.3
 """Factor on the narrowing above the edge: like ellipses, heads narrow faster there than below."""
 
@@ -115,7 +118,9 @@ def closed_above(
     picture = picture.copy()
     person = np.asarray(cv2.resize(person, picture.shape[1::-1]), np.uint8)
     person[:first_row] = 0
-    outline = _outline(person[first_row:], float(face[:, 0].mean()))
+    first, last = (round(share * len(picture)) for share in _CAP_ROWS)
+    depths = np.arange(first, max(last, first + 2))
+    outline = _outline(person[first_row + depths], depths, float(face[:, 0].mean()))
     if outline is None:
         return picture, person
     middle, square, slope = outline
@@ -141,9 +146,8 @@ def closed_above(
         channel[hidden] = np.interp(offset[hidden], offset[~hidden], channel[~hidden])
     picture[:first_row] = np.where(inside[..., None], hair, beside.astype(np.uint8))
     person[:first_row][inside] = 255
-    inexact = np.arange(round(_CAP_ROWS[0] * len(picture)))[:, None]
-    gaps = np.abs(offset) <= np.sqrt(np.maximum(square + slope * inexact, 1))
-    person[first_row:][: len(inexact)][gaps] = 255
+    reach = np.sqrt(np.maximum(square + slope * np.arange(first)[:, None], 1))
+    person[first_row : first_row + first][np.abs(offset) <= reach - _GAP_RIM_PX] = 255
     return picture, person
 
 
@@ -158,23 +162,24 @@ def _hair_rows(picture: Image, first_row: int, face: Array) -> int:
     return int(np.argmin(np.append(unlike > unlike.max() / 2, False)))
 
 
-def _outline(person: NDArray[np.uint8], column: float) -> tuple[float, float, float] | None:
+def _outline(
+    person: NDArray[np.uint8], depths: NDArray[np.intp], column: float
+) -> tuple[float, float, float] | None:
     """Return how a head that the upper edge cuts goes on above it.
 
     The outline is modelled as a parabola: its squared half width is linear in the depth. Medians
     skip rows in which the segmentation has gaps.
 
     Args:
-        person: coverage by people below the edge, uint8 (H, W), 255: full.
+        person: coverage by people, uint8 (N, W), 255: full.
+        depths: (N,) depths of these rows below the edge.
         column: px, inside the head.
 
     Returns:
         The head's middle, its squared half width at the edge, and the growth of that for each row
         below; None: the head does not reach the edge.
     """
-    first, last = (round(share * person.shape[1]) for share in _CAP_ROWS)
-    depths = np.arange(first, max(last, first + 2))
-    covered = person[depths] > 127
+    covered = person > 127
     edges = np.flatnonzero(np.diff(np.pad(covered[-1], 1).astype(np.int8))).reshape(-1, 2)
     head = next(((a, b) for a, b in edges if a <= column < b), None)
     if head is None or not covered[:, slice(*head)].any(axis=1).all():
