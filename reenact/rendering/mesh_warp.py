@@ -128,7 +128,9 @@ def sources(flow: Array, zoom: int = 1) -> Array:
 def warp_image(image: Image, source: Array, method: int = cv2.INTER_LINEAR) -> Image:
     """Sample a picture at its px (H, W, 2), float32; its edges are repeated outside."""
     border = cv2.BORDER_REPLICATE
-    return np.asarray(cv2.remap(image, source, np.empty(0), method, borderMode=border))
+    # The stubs want a second map; OpenCV 5 would read an empty array as one.
+    sampled = cv2.remap(image, source, None, method, borderMode=border)  # type: ignore[call-overload]
+    return np.asarray(sampled)
 
 
 @lru_cache(maxsize=4)

@@ -20,6 +20,7 @@ from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
 from reenact.imaging import ramp
+from reenact.rendering.mesh_warp import warp_image
 from reenact.types import Array, Image, Pose
 
 EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
@@ -184,9 +185,8 @@ def teeth_end_of(picture: Image, landmarks: Array) -> float | None:
     top = mouth.upper(along)
     across = top + depth[:, None] * (mouth.lower(along) - top)
     places = mouth.places(np.tile(along, _ROWS), across.ravel()).reshape(_ROWS, -1, 2)
-    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    seen = cv2.remap(luma, places, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    means = seen.mean(axis=1, dtype=np.float32, keepdims=True)
+    luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+    means = warp_image(luma, places).mean(axis=1, dtype=np.float32, keepdims=True)
     rows = cv2.GaussianBlur(means, (1, 5), 0)[:, 0] + 1
     above = np.maximum.accumulate(rows)  # the brightest row so far, from above and from below
     below = np.maximum.accumulate(rows[::-1])[::-1]
