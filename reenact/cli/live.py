@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reenact.live.controls import Controls
     from reenact.stats import Stats
 
+EXIT_MISTAKE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
 STOPPING: Final = "Stopping ..."
@@ -30,6 +31,12 @@ STOPPING: Final = "Stopping ..."
 
 SAVING: Final = "Stopping and saving ... (Ctrl-C again ends at once and keeps what was saved)"
 """The same of a training, which finishes its step and measures its result."""
+
+LAST_SIGNAL: Final = 3
+"""The signal that ends the program wherever it is."""
+
+SIGNALS: Final[list[int]] = []
+"""The signals since the command began. Native code may swallow the exception of one."""
 
 _MAX_FINISH_S: Final = 5.0
 """An output that takes longer to finish is abandoned."""
@@ -74,6 +81,8 @@ def run_session(
     interruption: Interruption | None = None,
 ) -> bool:
     """Run a session with keys and a progress line, then print its figures.
+
+    `controls.session.output.errors` has the messages of outputs that failed while others went on.
 
     Args:
         controls: of the session, which is closed at the end.
@@ -144,7 +153,7 @@ class Interruption:
 
     Args:
         answer: printed to stderr at the first signal; the second then raises KeyboardInterrupt.
-            "": the caller prints its own, and no signal raises.
+            "": the caller prints its own, and no signal raises. The third ends the program.
 
     Attributes:
         came: True once there was a signal.
@@ -155,9 +164,11 @@ class Interruption:
         self.came = False
         self.stop = False
         self._answer = answer
+        self._count = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
+        self.came = self.stop = bool(SIGNALS)
         self._before = {number: signal.signal(number, self._note) for number in interruptions()}
         return self
 
@@ -166,6 +177,9 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count == LAST_SIGNAL:
+            os._exit(EXIT_INTERRUPTED)
         if self._answer:
             if self.came:
                 raise KeyboardInterrupt

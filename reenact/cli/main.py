@@ -17,13 +17,20 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
 
-from reenact.cli.live import EXIT_INTERRUPTED, STOPPING, interruptions, print_in_handler
+from reenact.cli.live import (
+    EXIT_INTERRUPTED,
+    EXIT_MISTAKE,
+    LAST_SIGNAL,
+    SIGNALS,
+    STOPPING,
+    interruptions,
+    print_in_handler,
+)
 from reenact.cli.parser import parse_arguments
 from reenact.errors import ReenactError
 from reenact.lifecycle import LIBRARY_VARIABLES, separate_python_stderr
 
 EXIT_BUG: Final = 1
-EXIT_MISTAKE: Final = 2
 
 _NO_BUGS: Final = frozenset(
     {
@@ -52,14 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     separate_python_stderr()
     _prepare_libraries()
-    with _warnings_on_stderr(), _interrupt_on_signals() as came:
+    with _warnings_on_stderr(), _interrupt_on_signals():
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except Exception as error:
             # Some libraries raise another error if Ctrl-C interrupts their import.
-            return EXIT_INTERRUPTED if came else _report(error)
+            return EXIT_INTERRUPTED if SIGNALS else _report(error)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -115,24 +122,27 @@ def _warnings_on_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupt_on_signals() -> Iterator[list[int]]:
+def _interrupt_on_signals() -> Iterator[None]:
     """Let the signals that end a command raise KeyboardInterrupt while the context is open.
 
-    Yields:
-        A list that receives the numbers of the signals.
+    In the middle of an import the program ends instead, because an exception may be lost there, or
+    may leave the lock of the imports taken. The third signal ends it in any case.
     """
-    came: list[int] = []
+    SIGNALS.clear()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if not came:
+        if not SIGNALS:
             print_in_handler(STOPPING)
-        came.append(number)
+        SIGNALS.append(number)
+        importing = frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
+        if importing or len(SIGNALS) == LAST_SIGNAL:
+            os._exit(EXIT_INTERRUPTED)
         raise KeyboardInterrupt
 
     # A shell without job control starts background jobs with SIGINT ignored.
     before = {number: signal.signal(number, interrupt) for number in interruptions()}
     try:
-        yield came
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -72,6 +72,74 @@ def test_a_second_signal_ends_a_training_at_once() -> None:
             signal.raise_signal(signal.SIGINT)  # a session ends in its own time
 
 
+IMPORTING_RUN = """
+import os, signal, sys
+from reenact.cli import commands
+from reenact.cli.main import main
+
+def load(arguments):
+    # As in a callback of the imports, where an exception would be ignored.
+    code = "import os, signal\\n"
+    code += "try: os.kill(os.getpid(), signal.SIGINT)\\nexcept BaseException: pass"
+    exec(compile(code, "<frozen importlib._bootstrap>", "exec"))
+
+commands.plugins = load
+sys.exit(main(["plugins"]))
+"""
+
+DEAF_RUN = """
+import sys, time
+from reenact.cli import commands
+from reenact.cli.live import Interruption
+from reenact.cli.main import main
+
+def hold(arguments):
+    if sys.argv[1] == "session":
+        Interruption().__enter__()
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60.0)
+        except KeyboardInterrupt:
+            pass
+
+commands.plugins = hold
+sys.exit(main(["plugins"]))
+"""
+
+
+def test_a_signal_in_the_middle_of_an_import_ends_the_program() -> None:
+    run = [sys.executable, "-c", IMPORTING_RUN]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=60.0, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "Stopping ...\n")
+
+
+@pytest.mark.parametrize("where", ["command", "session"])
+def test_the_third_signal_ends_a_program_that_does_not_answer(where: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", DEAF_RUN, where], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            for _ in range(3):
+                time.sleep(0.5)  # it is asleep again
+                assert process.poll() is None
+                process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20.0)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+
+
+def test_a_signal_that_native_code_swallowed_ends_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reenact.cli.live.SIGNALS", [signal.SIGINT])
+    session = Session(Settings(), FakeSource(None), FakeReenactor(), SinkSet([FakeSink()]))
+    assert run_session(Controls(session), [])
+
+
 def test_the_report_of_a_run_that_is_stopped_counts_every_frame(tmp_path: Path) -> None:
     interruption = Interruption()
 
