@@ -132,7 +132,7 @@ class TrackingSettings(PartsSection):
         "largest",
         pattern=r"^(largest|centre|[0-9]+)$",
         description="the face to follow: largest, centre, or a number counted from the left, "
-        "from 0",
+        "from 0; the last one if there are fewer",
     )
     min_confidence: float = Field(
         0.5, ge=0, le=1, description="a face found with less confidence counts as lost"

@@ -247,6 +247,8 @@ def refusal(path: Path, problem: Exception) -> str:
         return f"{path} cannot be written: there is no folder {path.parent}."
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} cannot be written: the disk is full; free some space."
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number == errno.EROFS:
+        return f"{path} cannot be written: {path.parent} is on a read-only disk; choose another."
+    if number in (errno.EACCES, errno.EPERM):
         return f"{path} cannot be written: you may not write to {path.parent}; choose another."
     return f"{path} cannot be written: {getattr(problem, 'strerror', None) or problem}."

@@ -9,7 +9,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
-from reenact.cli.live import EXIT_INTERRUPTED, SAVING, Interruption, run_session
+from reenact.cli.live import (
+    EXIT_INTERRUPTED,
+    EXIT_MISTAKE,
+    SAVING,
+    Interruption,
+    run_session,
+)
 from reenact.cli.panel import check_no_address, panel
 from reenact.cli.prompts import confirm_replacement
 from reenact.errors import ModelError, PluginError, SourceError, TargetError, quoted
@@ -27,7 +33,7 @@ def live(arguments: Namespace) -> int:
     from reenact.live.controls import Controls
     from reenact.live.session import Session
     from reenact.live.settings import load_settings
-    from reenact.sinks.fanout import check_not_overwritten
+    from reenact.sinks.fanout import check_not_overwritten, check_written_once
     from reenact.storage import check_writable
     from reenact.targets.library import open_target, still_tracker
 
@@ -37,10 +43,13 @@ def live(arguments: Namespace) -> int:
             "Choose the face to show with --target NAME. Create one with `reenact target create "
             "NAME --from PHOTO`, or try --target astronaut."
         )
+    sinks = arguments.sink or ["window"]
     if arguments.report is not None:
         check_writable(arguments.report)
-    sinks = arguments.sink or ["window"]
-    check_not_overwritten(sinks, arguments.target, "target")
+        check_written_once([*sinks, f"file:{arguments.report}"])
+    inputs = {"target": arguments.target, "CONFIG": arguments.config, "track": settings.drive.track}
+    for what, read in inputs.items():
+        check_not_overwritten(sinks, str(read or ""), what)
     confirm_replacement(sinks, settings)
     with quiet_native_libraries():
         target = open_target(
@@ -54,9 +63,10 @@ def live(arguments: Namespace) -> int:
     if not (session.source.live or session.reenactor.face_found or arguments.source == "pattern"):
         raise SourceError(
             f"There is no face in {session.source.name}, so the target did not move. Use a source "
-            "that shows a face from the front."
+            "that shows a face from the front, or turn one that lies on its side with "
+            "--set source.rotate=90."
         )
-    return 0
+    return EXIT_MISTAKE if session.output.errors else 0
 
 
 def demo(arguments: Namespace) -> int:

@@ -43,8 +43,9 @@ def create(arguments: Namespace) -> None:
             )
         target = choose_renderer(target)
         store.create(target, footage=footage)
-    count = len(target.references)
-    print(f"{target.name} is ready, with {counted(count, 'reference picture')}.")
+    count, files = len(target.references), len(arguments.sources)
+    chosen = f", chosen from {files} files" if files > count else ""
+    print(f"{target.name} is ready, with {counted(count, 'reference picture')}{chosen}.")
     if target.metadata["expressions"] == "absolute":
         print(
             "The face in its picture is not at rest. A calm actor still gives a calm face "

@@ -315,10 +315,10 @@ class Fusion:
             return
         self._check_from_s = -1.0
         if self._actor.neutral != "stored" and self._identity.disagrees():
-            log.warning(
-                "The neutral stored for the actor %r does not fit this face; it is estimated anew.",
-                self._actor.name,
-            )
+            was = "seen before"
+            if self.stored is not None:
+                was = f"stored for the actor {self._actor.name!r}"
+            log.warning("The neutral %s does not fit this face; it is estimated anew.", was)
             self._identity.forget()
             self._saved = 0.0
             self._blinks = BlinkDepths()

@@ -94,6 +94,8 @@ def _row(row: Mapping[str, Any]) -> tuple[float, list[float]]:
     if None in row:  # where the csv module puts them
         raise ValueError(f"the row at {row.get('time_s')} s has more values than the header")
     unknown = [name for name in row if name not in (*_VALUES, "time_s")]
+    if any(";" in name for name in unknown):
+        raise ValueError("its columns must be separated by commas")
     if unknown or "time_s" not in row:
         raise ValueError(f"unknown column {unknown[0]!r}" if unknown else "there is no time_s")
     given = {name: value for name, value in row.items() if value not in (None, "")}

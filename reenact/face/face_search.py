@@ -123,10 +123,13 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
 
 def several_faces(count: int, chosen: str) -> tuple[str, str]:
     """Return the message that there are `count` faces, and how `tracking.face` chooses one."""
+    told = "says which one is followed"
+    if chosen.isdigit() and int(chosen) >= count:
+        told = "is more than there are, so the last one is followed"
     return (
         f"There are {count} faces in the picture.",
-        f"tracking.face={chosen} says which one is followed; it can be largest, centre, or a "
-        "number counted from the left.",
+        f"tracking.face={chosen} {told}; it can be largest, centre, or a number counted from the "
+        "left, from 0.",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,6 +21,7 @@ from reenact.errors import ModelError
 from reenact.face.geometry import box_shift, face_box
 from reenact.face.mediapipe_graphs import open_graph, restart_graph
 from reenact.face.topology import N_LANDMARKS, OUTER_EYE_CORNERS
+from reenact.lifecycle import quiet_native_libraries
 from reenact.registry import TrackerSpec
 from reenact.types import Array, Frame, Image, Landmarks
 
@@ -120,10 +122,12 @@ class MediaPipeTracker:
         left, top, width, height = _window(self._centre, frame.size)
         view = np.ascontiguousarray(frame.image[top : top + height, left : left + width])
         corner = np.array([left, top, 0], np.float32)
-        faces = self._detector.faces(view, frame.time_s)
-        if self._previous is None and not self._static:
-            for _ in range(PASSES - 1):
-                faces = faces and self._detector.faces(view, frame.time_s)
+        # MediaPipe warns at its first face that the picture is not square.
+        with quiet_native_libraries() if self._previous is None else nullcontext():
+            faces = self._detector.faces(view, frame.time_s)
+            if self._previous is None and not self._static:
+                for _ in range(PASSES - 1):
+                    faces = faces and self._detector.faces(view, frame.time_s)
         found = [
             points + corner
             for points in faces

@@ -50,13 +50,21 @@ def load_settings(path: Path | None = None, assignments: Iterable[str] = ()) -> 
     values: dict[str, Any] = {}
     if path is not None:
         values = read_toml(path)
-    _check_keys(values, str(path))
+        _check_keys(values, str(path))
+        _validated(values, f"{path}: ")
     for text in assignments:
         _assign(values, text)
+    return _validated(values)
+
+
+def _validated(values: Mapping[str, Any], place: str = "") -> Settings:
+    """Return the settings; `place` begins the message of a ConfigError."""
     try:
         return Settings.model_validate(_with_parts(values))
     except ValidationError as error:
-        raise ConfigError(_told(error)) from error
+        raise ConfigError(place + _told(error)) from error
+    except ConfigError as error:
+        raise ConfigError(f"{place}{error}") from error
 
 
 def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Settings:

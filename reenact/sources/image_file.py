@@ -97,7 +97,7 @@ def _why_not_a_picture(file: BinaryIO, path: Path) -> SourceError:
         return SourceError(f"{path.name} is a HEIC picture; save it as JPEG or PNG first.")
     if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
         return NotAPictureError(
-            f"{path.name} is a video, not a picture; as a source write video:{path}."
+            f"{path.name} is a video, not a picture; use a picture, or as a source video:{path}."
         )
     return NotAPictureError(f"{path.name} is not a picture, or is damaged; use a JPEG or PNG.")
 

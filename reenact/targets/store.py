@@ -145,6 +145,8 @@ class TargetStore:
         allowed or taken.
         """
         place = self.folder_of(name)
+        if new == name:
+            raise TargetError(f"{name} has this name already; give another.")
         self.check_free(new)
         self.check_idle(name)
         with self._writing():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ import pytest
 from reenact.cli.main import main
 from reenact.errors import counted
 from reenact.sources.video_file import VideoSource
-from reenact.targets.library import open_target
+from reenact.targets.library import TargetStore, open_target
+from reenact.testing.portrait import portrait_target
 from reenact.training.preparation import Summary
 from reenact.types import Image
 from support.clips import read_all, write_clip
 from support.fakes import until
-from support.portraits import astronaut
+from support.portraits import astronaut, on_canvas, write_jpeg
 from support.program import reenact
 
 REPORT_KEYS = {
@@ -61,6 +63,39 @@ def test_every_frame_of_a_video_comes_out_with_a_report(tmp_path: Path) -> None:
     assert list(images[0].shape[1::-1]) == figures["size"]
 
 
+def test_no_output_replaces_what_the_run_reads_or_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, track, report = (tmp_path / name for name in ("live.toml", "track.csv", "report.json"))
+    config.write_text(f"[drive]\ntrack = {str(track)!r}\n")
+    track.write_text("time_s,happy\n0,1\n")
+    before = config.read_bytes(), track.read_bytes()
+    typed = ["live", str(config), "--source", "pattern", "--target", "astronaut"]
+    typed += ["--report", str(report), "--set", "output.overwrite=true"]
+    for path, told in ((config, "is the CONFIG"), (track, "is the track"), (report, "Two outputs")):
+        assert main([*typed, "--sink", f"landmarks:{path}"]) == 2
+        assert told in capsys.readouterr().err
+    assert (config.read_bytes(), track.read_bytes()) == before
+
+
+def test_nothing_of_the_libraries_is_printed_when_a_face_is_found(tmp_path: Path) -> None:
+    picture = write_jpeg(tmp_path / "wide.jpg", on_canvas(astronaut()[:300], (640, 300), (0, 0)))
+    store = TargetStore(tmp_path / "targets")
+    store.create(replace(portrait_target(256), name="stored"))
+    typed = ["live", "--source", f"image:{picture}", "--target", "stored", "--sink", "null"]
+    typed += ["--set", "renderer.name=warp", "--set", "source.image.frames=3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "reenact.cli.main", *typed],
+        env=os.environ | {"REENACT_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith("3 frames in, 3 out"), done.stderr
+
+
 def test_one_frame_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = write_clip(tmp_path / "actor.mp4", frames=1, picture=swaying)
     typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", "null"]
@@ -78,7 +113,7 @@ def test_the_outputs_that_work_go_on_without_the_others(
     typed = ["live", "--source", "pattern", "--target", "astronaut", "--sink", f"file:{out}"]
     typed += ["--sink", "camera:no-such-device", "--set", "renderer.name=warp"]
     typed += ["--set", "source.pattern.frames=10"]
-    assert main(typed) == 0
+    assert main(typed) == 2
     assert "The other outputs go on." in capsys.readouterr().err
     assert len(read_video(out)) == 10
 
@@ -118,7 +153,7 @@ def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     typed += ["--sink", "file:full.mp4", *beside, "--set", "renderer.name=warp"]
     done = run_limited(4000, tmp_path, *typed)
     last = done.stderr.strip().splitlines()
-    assert done.returncode == (0 if beside else 2), done.stderr
+    assert done.returncode == 2, done.stderr
     assert "cannot be written: File too large" in last[-1]
     assert "frames in" in last[-2]
     assert not (tmp_path / "full.mp4").exists()

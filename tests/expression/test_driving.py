@@ -176,6 +176,7 @@ def test_a_file_drives_between_its_first_and_last_row(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("time_s,hapy\n0,1\n", "hapy"),
+        ("time_s;happy\n0;1\n", "must be separated by commas"),
         ("happy\n1\n", "no time_s"),
         ("time_s,happy\n0,3\n", "out of range"),
         ("time_s,happy\n0,nan\n", "out of range"),

@@ -379,7 +379,7 @@ def test_another_persons_neutral_is_not_used_in_silence(
     with caplog.at_level(logging.WARNING):
         for number in range(150):
             expression = fusion.express(in_picture(canonical_face()), number / FPS)
-    assert "does not fit this face" in caplog.text
+    assert "The neutral stored for the actor 'default' does not fit this face" in caplog.text
     assert np.linalg.norm(expression.deviation, axis=1).mean() < 0.005
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reenact.config import Settings
+from reenact.errors import ConfigError
 from reenact.face.mediapipe_tracker import MediaPipeSettings
 from reenact.live.pipeline import open_reenactor
 from reenact.live.settings import load_settings, resolve
@@ -45,6 +47,22 @@ def test_the_sections_of_the_chosen_parts_are_held() -> None:
     own.model = "b.task"
     assert tracking.part("mediapipe", MediaPipeSettings).model == "b.task"
     assert settings.tracking.part("mediapipe", MediaPipeSettings).model == "a.task"
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("[renderer]\nsize = 'big'", "renderer.size"),
+        ("[sink.http]\nquality = 'good'", "sink.http.quality"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_file(section: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(section)
+    with pytest.raises(ConfigError, match=rf"mine\.toml: {told}: "):
+        load_settings(file)
+    with pytest.raises(ConfigError, match=r"^renderer\.size: "):
+        load_settings(assignments=["renderer.size=big"])
 
 
 def test_weights_that_are_another_renderers_are_not_loaded() -> None:

@@ -84,7 +84,7 @@ def test_a_renamed_target_keeps_all_that_it_holds(
         ("astronaut", "anna", "astronaut is built in"),
         ("somebody", "astronaut", "astronaut is built in; choose another name"),
         ("somebody", "another", "already a target another; choose another name"),
-        ("somebody", "somebody", "already a target somebody"),
+        ("somebody", "somebody", "somebody has this name already"),
         ("somebody", "a/b", "cannot be a target's name"),
         ("../somebody", "anna", "cannot be a target's name"),
     ],
