@@ -293,7 +293,7 @@ def _photo(image: Image, tracker: Tracker, label: str, read: Callable[[], Image]
     if found is None:
         raise TargetError(
             f"No face was found in {label}; use a picture in which the face is larger, upright and "
-            "seen from the front, or place its landmarks by hand (--landmarks)."
+            "seen from the front, or place points on it by hand, in the panel or with --landmarks."
         )
     turns, face = found
     if turns:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reenact.face.face_search import find_upright_face
+from reenact.face.face_search import find_upright_face, several_faces
 from reenact.imaging import turned
 from reenact.sources.image_file import read_image
 from reenact.targets.library import still_tracker
@@ -25,3 +25,10 @@ def test_photos_on_their_side_are_turned_and_upright_ones_are_not(
             found = find_upright_face(turned(photo, turns), tracker)
             assert found is not None
             assert (found[0] + turns) % 4 == 0, turns
+
+
+@pytest.mark.parametrize(("chosen", "told"), [("1", "tracking.face=1 says"), ("2", "the last one")])
+def test_a_number_that_is_too_high_is_told(chosen: str, told: str) -> None:
+    what, remedy = several_faces(2, chosen)
+    assert what == "There are 2 faces in the picture."
+    assert told in remedy
