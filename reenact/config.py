@@ -169,11 +169,6 @@ class FusionSettings(Section):
         description="network: the landmark-fusion autoencoder; direct: add the actor's deviations "
         "unchanged",
     )
-    read_back: Live[bool] = Field(
-        True,
-        description="correct smiles, lips and brows so that a tracker that sees the target reads "
-        "what was acted",
-    )
     mode: Live[Literal["auto", "relative", "absolute"]] = Field(
         "auto",
         description="relative: the actor's expression is added to the one in the target's picture; "

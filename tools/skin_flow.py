@@ -23,13 +23,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.expression_components import ASSET
 from reenact.face.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
 from reenact.face.topology import N_SKIN
 from reenact.progress import progress_bar
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.mesh_warp import source_map, warp_image
-from reenact.rendering.skin_flow import MOTIONS, SkinFlow, head_axes, head_motion, limited_causes
+from reenact.rendering.skin_flow import (
+    ASSET,
+    MOTIONS,
+    SkinFlow,
+    head_axes,
+    head_motion,
+    limited_causes,
+)
 from reenact.training.augmentation import Pair, Rng
 from reenact.training.sampling import Clip, load_clips
 from reenact.types import Array, Image, Pose
@@ -137,11 +143,6 @@ def principal_components(changes: Array, count: int) -> Array:
     flat = flat.reshape(len(flat), -1).astype(np.float64)
     variances, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
     components = vectors[:, ::-1][:, :count] / np.sqrt(variances[::-1][:count])
-    # Fix the sign of each component, since `read_back.npz` refers to it. Only one half of the face
-    # decides: the other half's entries are as large, of either sign.
-    half = np.repeat(np.arange(N_SKIN) <= mirror_index()[:N_SKIN], 3)[:, None]
-    largest = np.abs(components * half).argmax(axis=0)
-    components *= np.sign(components[largest, np.arange(components.shape[1])])
     return np.asarray(components.T.reshape(count, N_SKIN, 3), dtype=np.float32)
 
 

@@ -4,8 +4,7 @@
 
 `Fusion.express` removes head pose, noise and identity from the actor's landmarks. `Fusion.fuse`
 transfers the remaining expression to the target: with the fusion network Φ or by addition, scaled
-by the user's gains, corrected for tracking errors (`bias_correction`), in proportion to the two
-faces and within the limits of a face (`target_face`).
+by the user's gains, in proportion to the two faces and within the limits of a face (`target_face`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import numpy as np
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ReenactError
 from reenact.expression.actor_identity import ActorIdentity, Neutral
-from reenact.expression.bias_correction import known_read_back
 from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths, eyes_together
 from reenact.expression.driving import Addition, nothing
 from reenact.expression.head_motion import HeadMotion
@@ -98,7 +96,6 @@ class Fusion:
         self._network: FusionNetwork | None = None
         if settings.method == "network":
             self._network = shipped_network()
-        self._read_back = known_read_back()
         self._pose_filter = PoseFilter()
         self._expression_filter = ExpressionFilter()
         self._neutral_wanted = False
@@ -239,10 +236,6 @@ class Fusion:
         moved = np.float32(intensity) * gains * moved
         region_gains = np.array([settings.mouth, settings.eyes, settings.brows], np.float32)
         wanted, wider = self.target.wanted(actor, deviation, intensity * region_gains)
-        if settings.read_back:
-            correction = gains * self._read_back.correction(moved)
-            moved = moved + correction
-            wanted += proportional_change(base, correction)
         lids = intensity * settings.eyes * np.where(closure > 1, wider.repeat(EYE_PAIRS), 1)
         closure = np.asarray(1 + lids * (closure - 1), np.float32)
         shape, self.limited = self.target.place(*self._with(addition, moved, wanted, closure))

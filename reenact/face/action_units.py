@@ -70,9 +70,6 @@ _DEAD: Final = np.array([_RANGES[name][0] for name in ACTION_UNITS], np.float32)
 _FULL: Final = np.array([_RANGES[name][1] for name in ACTION_UNITS], np.float32)
 _KNEE: Final = np.float32(0.1)
 
-RANGES: Final = _FULL - _DEAD
-"""(17,): the range of each unit's measure from its dead zone to activation 1."""
-
 MIRRORED_UNITS: Final = tuple(
     ACTION_UNITS.index(name.replace("left", "\0").replace("right", "left").replace("\0", "right"))
     for name in ACTION_UNITS
@@ -90,12 +87,12 @@ def action_units(shape: Array, neutral: Array) -> Array:
         shape: (478, 3) in the face frame, iod, preferably by `estimate_pose(points, neutral)`.
         neutral: (478, 3), the same person at rest, in the same frame.
     """
-    share: Array = (measures(shape, neutral) - _DEAD) / RANGES
+    share: Array = (_measures(shape, neutral) - _DEAD) / (_FULL - _DEAD)
     first, second = _ramp(np.stack([share, share - np.float32(1)]))
     return np.asarray(first - second)
 
 
-def measures(shape: Array, neutral: Array) -> Array:
+def _measures(shape: Array, neutral: Array) -> Array:
     """Return the (17,) signed measures behind the activations, iod; for lids, fractions."""
     rows = _rows()
     found: list[float] = (rows @ (shape - neutral).reshape(-1)).tolist()

@@ -12,17 +12,21 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.expression_components import ASSET, component_weights
 from reenact.face.geometry import rotation_vector, to_face_frame
 from reenact.face.topology import N_SKIN
 from reenact.storage import read_asset
 from reenact.types import Array, Pose
+
+ASSET: Final = "skin_flow.npz"
 
 MOTIONS: Final = ("pitch", "yaw", "roll", "across", "along")
 """The first five causes: the head's rotation, radians, and translation, iod."""
 
 MAX_TURN: Final = 0.35
 """Asymptote of each rotation, radians; the clips show too few larger ones for a linear model."""
+
+MAX_CHANGE: Final = 2.0
+"""Asymptote of a component of expression, standard deviations."""
 
 
 class SkinFlow:
@@ -55,7 +59,9 @@ class SkinFlow:
 def limited_causes(motion: Array, change: Array, components: Array) -> Array:
     """Return the causes, (..., C), of `MOTIONS`, (..., 5), and changes of shape, (..., 468+, 3)."""
     turn = MAX_TURN * np.tanh(motion[..., :3] / MAX_TURN)
-    causes = [turn, motion[..., 3:], component_weights(change, components)]
+    flat = change[..., :N_SKIN, :].reshape(*change.shape[:-2], -1)
+    amounts = flat @ components.reshape(len(components), -1).T
+    causes = [turn, motion[..., 3:], MAX_CHANGE * np.tanh(amounts / MAX_CHANGE)]
     return np.asarray(np.concatenate(causes, axis=-1), dtype=np.float32)
 
 

@@ -128,7 +128,7 @@ def test_intensity_zero_is_the_neutral(method: str) -> None:
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_unit_given_alone_arrives_alone(method: str, name: str) -> None:
-    fusion = start(settings_of(method, read_back=False))
+    fusion = start(settings_of(method))
     amounts = np.linspace(0, 1, 15)
     seen = []
     for number, amount in enumerate(amounts):
@@ -422,7 +422,6 @@ def test_a_reset_keeps_the_neutral_and_drops_the_filters() -> None:
 
 @pytest.mark.faces
 def test_real_actors_drive_real_targets(faces_dir: Path, method: str) -> None:
-    """Without the correction of misreadings, which departs from what was acted on purpose."""
     from reenact.targets.clip_files import load_landmarks
 
     files = sorted((faces_dir / "val").glob("*.npz"))[::2]
@@ -431,7 +430,7 @@ def test_real_actors_drive_real_targets(faces_dir: Path, method: str) -> None:
     for actor, other in zip(clips, clips[2:] + clips[:2], strict=True):
         target = other[0]
         fusion = Fusion(
-            settings_of(method, read_back=False, mode="relative"),
+            settings_of(method, mode="relative"),
             SmoothingSettings(),
             target,
             ActorSettings(neutral="fresh"),

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.face.expression_components import MAX_CHANGE
 from reenact.face.geometry import estimate_pose, mirror_index, rotation_matrix
 from reenact.face.topology import N_SKIN
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.skin_flow import (
+    MAX_CHANGE,
     MAX_TURN,
     MOTIONS,
     SkinFlow,
@@ -100,17 +100,6 @@ def test_what_was_learned_is_what_skin_does() -> None:
     np.testing.assert_allclose(skin, skin[mirror_index()[:N_SKIN]] * signs, atol=5e-3)
     assert np.abs(skin[:, MOTIONS.index("across")]).mean() < 0.02
     assert 0.02 < np.abs(skin[:, MOTIONS.index("yaw")]).mean() < 0.1
-
-
-def test_the_sign_of_each_component_is_fixed() -> None:
-    """`read_back.npz` was fitted with these signs; either sign explains as much."""
-    rng = np.random.default_rng(RNG_SEED)
-    changes = rng.normal(0, 0.01, (40, 478, 3)).astype(np.float32)
-    for components in (shipped_skin_flow().components, principal_components(changes, 4)):
-        one_side = np.arange(N_SKIN) <= mirror_index()[:N_SKIN]
-        flat = components[:, one_side].reshape(len(components), -1)
-        largest = np.take_along_axis(flat, np.abs(flat).argmax(axis=1)[:, None], axis=1)
-        assert (largest > 0).all()
 
 
 def residuals_of(flow: SkinFlow, count: int) -> list[FlowResidual]:
