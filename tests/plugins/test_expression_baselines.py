@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from reenact_expression_baselines.layers import BaselineConfig
 from reenact_expression_baselines.stargan import StarganRecipe, StarganTraining
 from torch import Tensor, nn
 
-from reenact.errors import ReenactError
+from reenact.errors import ModelError, ReenactError
 from reenact.models.masked_generator import ConditionCritic
 from reenact.testing.weights import people
 from reenact.training.faces.clips import FaceData, load_labelled
@@ -142,6 +143,19 @@ def test_critics_learn_alone_before_the_generator_learns_from_them(
     assert "adversarial" not in losses
     _, both = change(0.6)
     assert {"critic", "adversarial", "classes", "pairs"} <= set(both)
+
+
+def test_a_generator_starts_from_given_weights(people_faces: FaceMaterial, tmp_path: Path) -> None:
+    small = StarganTraining(train="", size_px=32, batch_size=2, width=4, blocks=1)
+    first = StarganRecipe(small, people_faces)
+    weights = tmp_path / "weights.safetensors"
+    first.save(first.networks["generator"], weights, {})
+    started = StarganRecipe(replace(small, start=str(weights)), people_faces)
+    saved = first.networks["generator"].state_dict()
+    for name, value in started.networks["generator"].state_dict().items():
+        assert torch.equal(value, saved[name].half().float())
+    with pytest.raises(ModelError, match="not attgan"):
+        AttganRecipe(AttganTraining(train="", size_px=32, start=str(weights)), people_faces)
 
 
 def test_attgan_puts_the_emotion_between_encoder_and_decoder() -> None:

@@ -1,4 +1,4 @@
-"""Faces that generators learn from: drawn by groups, in pairs, and bent to acted emotions."""
+"""Faces that generators learn from: drawn by groups, in pairs, and drawn with acted emotions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_clips_in_which_no_face_is_clear_are_refused() -> None:
         FaceMaterial([clip], [], "", by_emotion)
 
 
-def test_a_calm_face_is_bent_to_what_the_recogniser_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calm_face_is_drawn_as_the_recogniser_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acted, "LEVELS", (1.0,))
     video = clips_in(people() / "train")[0]
     found = read_expressions(video.with_suffix(".npz"))

@@ -23,7 +23,7 @@ from reenact.config import Share
 from reenact.errors import ConfigError
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import gradient_penalty, window
-from reenact.models.weights import NetworkConfig, save_model
+from reenact.models.weights import NetworkConfig, load_model, save_model
 from reenact.training.adversarial import adam, as_floats, optimizer_step
 from reenact.training.faces.clips import FaceData
 from reenact.training.faces.material import (
@@ -56,6 +56,7 @@ class FaceGanConfig(FaceData):
         windowed, residual: see `masked_generator.MaskedConfig`.
         gain: factor on the generator's change wherever it is used, because squared errors make it
             change too little (ours).
+        start: weights of the same architecture from which the generator starts; "": random ones.
     """
 
     critic_steps: PositiveInt = 5
@@ -67,6 +68,7 @@ class FaceGanConfig(FaceData):
     windowed: bool = False
     residual: bool = False
     gain: PositiveFloat = 1.0
+    start: str = ""
 
 
 class FaceRecipe(Recipe):
@@ -78,6 +80,9 @@ class FaceRecipe(Recipe):
         material: training and validation data.
         generator: maps faces (N, 3, S, S) and conditions to faces; its `config` has `to_json`.
         critics: networks by name.
+
+    Raises:
+        ModelError: `config.start` is missing, damaged or of another architecture.
     """
 
     averaged = "generator"
@@ -96,6 +101,8 @@ class FaceRecipe(Recipe):
         critics: Mapping[str, nn.Module],
     ) -> None:
         self.name, self.material, self._config = name, material, config
+        if config.start:
+            load_model(Path(config.start), generator, name)
         self.networks: dict[str, nn.Module] = {"generator": generator, **critics}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "generator": adam(generator, config.rate),
