@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reenact.cli.arguments import number
-from reenact.cli.live import Interruption, run_session
+from reenact.cli.live import Interruption, check_files, run_session
 from reenact.errors import ReenactError
 from reenact.lifecycle import quiet_native_libraries
 
@@ -21,7 +21,8 @@ _TICK_S: Final = 0.2
 
 _OPEN_NETWORK: Final = (
     "Everybody who can reach {host} can open the panel with the token. Without TLS, everybody on "
-    "the network path can read the token and see the picture. Use --certificate and --key for TLS."
+    "the network path can read the token and see the picture. Use --certificate and --key for TLS. "
+    "Other machines put this machine's address into the panel's."
 )
 
 
@@ -56,10 +57,13 @@ def check_no_address(arguments: Namespace) -> None:
 
 def panel(arguments: Namespace) -> int:
     """Serve the page until Ctrl-C; if a target was typed, start a session with it at once."""
+    from reenact.live.settings import load_settings
     from reenact.panel.server import PanelServer
     from reenact.panel.studio import Studio
 
     outputs = arguments.sink or []
+    settings = load_settings(arguments.config, arguments.assignments)
+    check_files(arguments, outputs, settings.drive.track)
     with (
         Interruption() as interruption,
         Studio(arguments.config, arguments.assignments) as studio,
@@ -67,7 +71,7 @@ def panel(arguments: Namespace) -> int:
     ):
         print(f"The panel: {server.url}", file=sys.stderr, flush=True)
         if not arguments.no_browser and _has_screen():
-            webbrowser.open(server.url)
+            webbrowser.open(server.url_once)
         studio.offer(arguments.source, arguments.target or "")
         if arguments.target:
             studio.start(arguments.source or "webcam:0", arguments.target, outputs)

@@ -10,7 +10,7 @@ import datetime
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from reenact.live.presets import live_settings, preset_path, read_preset, write_
 from reenact.live.problems import problems
 from reenact.live.session import Session, join_sound
 from reenact.live.settings import change
-from reenact.sinks.fanout import check_not_replaced
+from reenact.sinks.fanout import check_not_replaced, check_outputs
 from reenact.targets.store import TargetStore
 from reenact.types import Image
 
@@ -51,6 +51,7 @@ class Controls:
         session: the session to control; it need not run yet.
         target: name under which the user knows the target.
         store: the stored targets; None: the user's.
+        inputs: files that no output may replace, see `fanout.check_outputs`.
         now_s: returns the monotonic time, s.
 
     Attributes:
@@ -64,6 +65,7 @@ class Controls:
         session: Session,
         target: str = "",
         store: TargetStore | None = None,
+        inputs: Mapping[str, object] | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -73,6 +75,7 @@ class Controls:
         self._recording: Path | None = None
         self._recording_name = ""
         self._store = store
+        self._inputs = dict(inputs or {})
         self._refused: dict[str, str] = {}
         self._now_s = now_s
         self._start_s = now_s()
@@ -137,7 +140,14 @@ class Controls:
     # The actor's neutral face
 
     def set_neutral(self) -> None:
-        """Take the actor's face in the next frame as the neutral face."""
+        """Take the actor's face in the next frame as the neutral face.
+
+        Raises ReenactError if no face is seen, or the target does not follow the actor now.
+        """
+        if self._face() == "paused":
+            raise ReenactError("The target is paused; let it follow you first.")
+        if self._face() != "found":
+            raise ReenactError("No face is seen, so no neutral face was taken.")
         self.session.presenter.ask(self.session.reenactor.set_neutral)
 
     def undo_neutral(self) -> None:
@@ -231,15 +241,19 @@ class Controls:
         write_preset(preset_path(name), self.session.settings)
 
     def load_preset(self, name: str) -> None:
-        """Apply a preset; nothing changes if one of its values is not allowed.
+        """Apply a preset; nothing changes if one of its values is not allowed or does not work.
 
         Raises:
             ReenactError: there is no such preset, or it is damaged.
         """
         known = self.settings()
-        for section, key, value in read_preset(name):
-            if f"{section}.{key}" in known:  # skips components that this session does not use
-                self.update(section, key, value)
+        values = {f"{section}.{key}": value for section, key, value in read_preset(name)}
+        # First those that can fail.
+        first = [one for one in values if one in _PREPARED or one == "output.background"]
+        for one in dict.fromkeys([*first, *values]):
+            if one in known:  # skips components that this session does not use
+                section, _, key = one.rpartition(".")
+                self.update(section, key, values[one])
 
     # Outputs
 
@@ -258,9 +272,11 @@ class Controls:
 
         Raises:
             ReenactError: there is no such output, it does not take that argument, or its file
-                already exists.
+                already exists, or is one of the session's.
         """
         kind, argument = registry.split(text)
+        names = [name for name in self.session.output.names if name != text]
+        check_outputs([*names, text], {**self._inputs, "target": self.target})
         self._check_not_replaced(text)
         sink = registry.load("sinks", kind).make(argument, self.session.settings.sink)
         if not self.session.recorder.frames_out:
@@ -324,7 +340,10 @@ class Controls:
             path, self._recording = self._recording, None
             if path is None:
                 raise SinkError("Nothing is being recorded.")
+            began = self.session.output.began(self._recording_name)
             self.remove_output(self._recording_name)
+            if not began:
+                raise SinkError("Nothing was recorded, because no picture came.")
             return path
 
     def delay_obs_sound(self) -> str:

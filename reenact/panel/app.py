@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from reenact.panel.endpoints import ENDPOINTS, Endpoint
 from reenact.panel.gallery import LARGE_PICTURE_PX, PICTURE_PX
 from reenact.panel.live_socket import Viewers
 from reenact.panel.openapi import document
-from reenact.panel.security import Guard
+from reenact.panel.security import Access, Guard
 from reenact.panel.studio import Studio
 from reenact.panel.uploads import TYPES, TooLargeError
 from reenact.targets.exchange_file import SUFFIX
@@ -39,17 +39,9 @@ _STATIC: Final = Path(__file__).parent / "static"
 Answer = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(studio: Studio, token: str, hosts: Iterable[str], secure: bool) -> Starlette:
-    """Return the application.
-
-    Args:
-        studio: state and functions of the panel.
-        token: see `Guard`.
-        hosts: see `Guard`.
-        secure: see `Guard`.
-    """
-    guard = Middleware(Guard, token=token, hosts=tuple(hosts), secure=secure)
-    return Starlette(routes=routes(studio), middleware=[guard])
+def make_app(studio: Studio, access: Access) -> Starlette:
+    """Return the application for who has access."""
+    return Starlette(routes=routes(studio), middleware=[Middleware(Guard, access=access)])
 
 
 def routes(studio: Studio) -> list[BaseRoute]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reenact import registry
 from reenact.errors import PluginError, TargetError
-from reenact.live.actions import ACTIONS, act
+from reenact.live.actions import ACTIONS
 from reenact.live.presenter import Show
 from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.panel.studio import Studio
@@ -228,7 +228,7 @@ ENDPOINTS: Final = (
         "POST",
         "/api/act",
         "Perform an action of a key or button; returns a message",
-        lambda s, p, b: act(s.running(), b.do),
+        lambda s, p, b: s.act(b.do),
         ActBody,
     ),
     Endpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import shutil
 import time
@@ -25,6 +26,9 @@ PICTURE_PX: Final = 256
 LARGE_PICTURE_PX: Final = 1024
 
 _REMOVED: Final = ".removed"
+
+_KEPT_S: Final = 24 * 3600.0
+"""Time after which a removed target is deleted whose panel did not end properly."""
 _POLL_S: Final = 0.2
 _STOP_S: Final = 60.0
 
@@ -47,6 +51,7 @@ class Gallery:
         self.changes = 0
         self._jobs = jobs
         self._uploads = uploads
+        self._mine: set[str] = set()
 
     def list(self) -> list[dict[str, Any]]:
         """Describe each target: its name, and whether it is built in, trained or trainable."""
@@ -86,10 +91,14 @@ class Gallery:
         Raises:
             TargetError: the name is not allowed or taken, or a file is unknown.
         """
-        self.store.check_free(name)
-        if self._jobs.running("create", name) is not None:
-            raise TargetError(f"{name} is already being made.")
-        paths = self._uploads.paths(uploads)
+        paths = self._uploads.claim(uploads)
+        try:
+            self.store.check_free(name)
+            if self._jobs.running("create", name) is not None:
+                raise TargetError(f"{name} is already being made.")
+        except TargetError:
+            self._uploads.forget(uploads)
+            raise
 
         def work(job: Job) -> str:
             try:
@@ -136,6 +145,8 @@ class Gallery:
         kept.parent.mkdir(exist_ok=True)
         shutil.rmtree(kept, ignore_errors=True)
         place.rename(kept)
+        kept.touch()
+        self._mine.add(kept.name)
         self.changes += 1
 
     def restore(self, name: str) -> None:
@@ -148,13 +159,20 @@ class Gallery:
         self.changes += 1
 
     def forget_removed(self) -> None:
-        """Delete removed targets permanently."""
-        shutil.rmtree(self.store.folder / _REMOVED, ignore_errors=True)
+        """Delete the targets removed here permanently, and those that a panel left a day ago."""
+        before = time.time() - _KEPT_S
+        with contextlib.suppress(OSError):
+            for kept in (self.store.folder / _REMOVED).iterdir():
+                if kept.name in self._mine or kept.stat().st_mtime < before:
+                    shutil.rmtree(kept, ignore_errors=True)
 
     def import_file(self, upload: str, name: str | None) -> str:
         """Store a target exported elsewhere; return its name. Raises TargetError."""
-        stored = self.store.import_file(self._uploads.paths([upload])[0], name)
-        self._uploads.forget([upload])
+        (path,) = self._uploads.claim([upload])
+        try:
+            stored = self.store.import_file(path, name)
+        finally:
+            self._uploads.forget([upload])
         self.changes += 1
         return stored
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -71,22 +72,39 @@ def token_path() -> Path:
     return data_folder() / "panel" / "token"
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who has access to the panel.
+
+    Attributes:
+        token: given in the address (`?token=...`), after which a cookie holds it, or with each
+            request as `Authorization: Bearer ...`.
+        hosts: the accepted names of this machine, without a port.
+        everywhere: the panel is served at all addresses of this machine, which are accepted too. A
+            foreign host name never is one, so DNS rebinding stays impossible.
+        secure: the panel is served by TLS.
+        once: another token for the address, which works once.
+    """
+
+    token: str
+    hosts: Collection[str]
+    everywhere: bool = False
+    secure: bool = False
+    once: str = ""
+
+
 class Guard:
     """Lets requests through that come from the panel's own page or carry the token.
 
     Args:
         app: receives the accepted requests.
-        token: given once in the address (`?token=...`), after which a cookie holds it, or with
-            each request as `Authorization: Bearer ...`.
-        hosts: the accepted names of this machine, without a port.
-        secure: True if the panel is served by TLS.
+        access: who is let through.
     """
 
-    def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str], secure: bool) -> None:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
-        self._token = token
-        self._hosts = frozenset(hosts)
-        self._secure = secure
+        self._access = access
+        self._once = access.once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or connection."""
@@ -106,15 +124,15 @@ class Guard:
         """Return the response to a request that is refused; None if it is accepted."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if host_name(host) not in self._hosts:
+        if not self._is_own(host_name(host), scope):
             return _refused(403, "The panel cannot be opened under this host name.")
-        scheme = "https" if self._secure else "http"
+        scheme = "https" if self._access.secure else "http"
         origin = headers.get("origin")
         if origin is not None and origin.lower() != f"{scheme}://{host.lower()}":
             return _refused(403, "The panel accepts requests only from its own page.")
         if scope["type"] == "http" and scope["method"] in _SAFE:
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
-            if given and self._is_token(given[0]):
+            if given and (self._is_token(given[0]) or self._is_first(given[0])):
                 return self._welcome(scope)
         if not self._knows_token(headers):
             return _refused(401, "Open the panel with the address that reenact printed.")
@@ -132,23 +150,40 @@ class Guard:
         # A path that begins with two slashes would redirect to another host.
         path = "/" + scope["path"].lstrip("/")
         response = RedirectResponse(f"{path}?{query}" if query else path, 303)
+        token, secure = self._access.token, self._access.secure
         response.set_cookie(
-            COOKIE, self._token, httponly=True, samesite="strict", secure=self._secure, path="/"
+            COOKIE, token, httponly=True, samesite="strict", secure=secure, path="/"
         )
         return response
+
+    def _is_own(self, host: str, scope: Scope) -> bool:
+        """Return True for a name of this machine, or the address that was connected to."""
+        if host in self._access.hosts:
+            return True
+        served = str((scope.get("server") or [""])[0]).removeprefix("::ffff:")
+        return self._access.everywhere and host in (served, f"[{served}]")
+
+    def _is_first(self, given: str) -> bool:
+        """Return True for the token that works once, the first time."""
+        first = bool(self._once) and _are_equal(given, self._once)
+        if first:
+            self._once = ""
+        return first
 
     def _knows_token(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._is_token(given.strip())
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        return COOKIE in cookies and self._is_token(cookies[COOKIE].value)
+        # Other programs on this machine share their cookies; `SimpleCookie` would drop them all if
+        # one is malformed.
+        return self._is_token(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""))
 
     def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._token.encode())
+        return _are_equal(given, self._access.token)
+
+
+def _are_equal(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(), token.encode())
 
 
 def _refused(status: int, text: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import socket
 import threading
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from reenact.errors import ReenactError
 from reenact.lifecycle import ClosesOnExit
-from reenact.panel.security import kept_token
+from reenact.panel.security import Access, kept_token
 from reenact.sinks.http_address import LOOPBACK, LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 PORT: Final = 7843
 """Preferred port, so that bookmarks and OBS's dock keep working."""
+
+_WILDCARDS: Final = {"0.0.0.0": LOOPBACK, "::": "[::1]"}
+"""Addresses that stand for all addresses of this machine, and one that it can open itself."""
 
 _STOP_S: Final = 3.0
 _MAX_WEBSOCKET_BYTES: Final = 1 << 16
@@ -52,6 +56,8 @@ class PanelServer(ClosesOnExit):
 
     Attributes:
         url: address of the page, including its token.
+        url_once: the same for a browser that is started now; everybody on this machine can read it
+            in the list of processes, so its token works once.
 
     Raises:
         ReenactError: the address or the certificate cannot be used.
@@ -68,12 +74,17 @@ class PanelServer(ClosesOnExit):
         self._socket = _bound(address)
         port = self._socket.getsockname()[1]
         named = _named(address.host)
-        hosts = {*LOOPBACK_HOSTS, named.lower()}
-        if address.host in ("0.0.0.0", "::"):
-            hosts |= {socket.gethostname().lower(), *_own_addresses()}
+        hosts = [*LOOPBACK_HOSTS, named.lower()]
+        everywhere = address.host in _WILDCARDS
+        if everywhere:
+            hosts.append(socket.gethostname().lower())
+            named = _WILDCARDS[address.host]
         self.url = f"{'https' if secure else 'http'}://{named}:{port}/?token={token}"
+        once = secrets.token_urlsafe(24)
+        self.url_once = self.url.replace(token, once)
+        guard = Access(token, hosts, everywhere=everywhere, secure=secure, once=once)
         config = uvicorn.Config(
-            make_app(studio, token, hosts, secure),
+            make_app(studio, guard),
             log_config=None,
             log_level="error",
             access_log=False,  # the address contains the token
@@ -129,10 +140,3 @@ def _bound(address: Address) -> socket.socket:
 def _named(host: str) -> str:
     """Return an address in URL form, IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
-
-
-def _own_addresses() -> list[str]:
-    try:
-        return [_named(str(info[4][0])) for info in socket.getaddrinfo(socket.gethostname(), None)]
-    except OSError:
-        return []

@@ -19,14 +19,15 @@ from typing import Any
 from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
 from reenact.lifecycle import ClosesOnExit
+from reenact.live.actions import act
 from reenact.live.controls import Controls
 from reenact.live.session import Session
-from reenact.live.settings import load_settings
+from reenact.live.settings import given_names, load_settings
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job, Jobs
 from reenact.panel.preview import NewestPicture, PanelSink, SourceWatch
 from reenact.panel.uploads import Uploads
-from reenact.registry import available
+from reenact.registry import available, split
 from reenact.storage import atomic_write, data_folder
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import TargetStore
@@ -56,7 +57,8 @@ class Studio(ClosesOnExit):
 
     Args:
         config: a TOML file with settings.
-        assignments: further settings as `section.key=value`; they take precedence over the page's.
+        assignments: further settings as `section.key=value`. They and the file's take precedence
+            over what was chosen on the page in earlier runs.
         store: the stored targets; None: the user's.
 
     Attributes:
@@ -86,6 +88,7 @@ class Studio(ClosesOnExit):
         self._offered_source = self._offered_target = ""
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
         self._settings_before: Mapping[str, Any] = {}
+        self._changed: set[str] = set()
         self._phase = "idle"
         self._error = ""
         self._watch: SourceWatch | None = None
@@ -163,8 +166,7 @@ class Studio(ClosesOnExit):
 
     def set_output(self, output: str, on: bool) -> None:
         """Switch an output on or off, now and at the next start. Raises ReenactError."""
-        if output not in {*self.choice.outputs, *available("sinks")} - {"file"}:
-            raise SinkError(f"There is no output {output}.")
+        self._check_output(output)
         controls = self.controls
         if controls is not None:
             errors = {one["name"]: one["error"] for one in controls.outputs()}
@@ -200,14 +202,24 @@ class Studio(ClosesOnExit):
             elif controls is not None:
                 waiting.append(name)
         # Choices made while a new size was being prepared, which takes seconds, are kept.
-        self._choose(settings={**self.choice.settings, **values})
+        self._keep(values)
         return waiting
 
     def load_preset(self, name: str) -> None:
         """Apply a preset. Raises ReenactError."""
         controls = self.running()
+        before = controls.settings()
         controls.load_preset(name)
-        self._choose(settings={**self.choice.settings, **controls.settings()})
+        self._keep(_changes(before, controls.settings()))
+
+    def act(self, text: str) -> str:
+        """Perform an action on the running session; return a message. Raises ReenactError."""
+        name, _, argument = text.partition("=")
+        if name == "target":
+            self._check_target(argument)
+        elif name == "output":
+            self._check_output(argument)
+        return act(self.running(), text)
 
     def watch_source(self, source: str) -> None:
         """Show what a source sees before a session uses it; "" ends that."""
@@ -274,7 +286,12 @@ class Studio(ClosesOnExit):
             with contextlib.suppress(ReenactError):
                 self.watch_source(watched)  # the page still shows the camera choice
             return None
-        controls = Controls(session, choice.target, store=self.gallery.store)
+        inputs: dict[str, object] = {
+            "source": split(choice.source)[1],
+            "CONFIG": self._config,
+            "track": settings.drive.track,
+        }
+        controls = Controls(session, choice.target, store=self.gallery.store, inputs=inputs)
         for output in choice.outputs:
             controls.try_output(output)
         self._settings_before = controls.settings()
@@ -288,9 +305,7 @@ class Studio(ClosesOnExit):
         controls, self.controls = self.controls, None
         if controls is not None:
             # Settings from the command line or the config file are not the user's choices.
-            before = self._settings_before
-            changed = {k: v for k, v in controls.settings().items() if v != before.get(k, v)}
-            self._choose(settings={**self.choice.settings, **changed})
+            self._keep(_changes(self._settings_before, controls.settings()))
         self._phase = "idle" if self._starts.empty() else "starting"
         self.actor.put(None)
         if error is not None:
@@ -318,9 +333,19 @@ class Studio(ClosesOnExit):
         if target not in names | {self._offered_target}:
             raise TargetError(f"There is no target {target}.")
 
+    def _check_output(self, output: str) -> None:
+        if output not in {*self.choice.outputs, *available("sinks")} - {"file"}:
+            raise SinkError(f"There is no output {output}.")
+
+    def _keep(self, settings: Mapping[str, Any]) -> None:
+        """Keep settings that were changed in this run."""
+        self._changed |= settings.keys()
+        self._choose(settings={**self.choice.settings, **settings})
+
     def _choose(self, **changes: Any) -> None:
         self.choice = replace(self.choice, **changes)
-        text = json.dumps(asdict(self.choice), indent=1)
+        kept = replace(self.choice, outputs=_lasting(self.choice.outputs))
+        text = json.dumps(asdict(kept), indent=1)
         with (
             contextlib.suppress(ConfigError),  # the next start then begins without choices
             atomic_write(_choice_path(), error=ConfigError, parents=True) as partial,
@@ -328,13 +353,9 @@ class Studio(ClosesOnExit):
             partial.write_text(text, encoding="utf-8")
 
     def _loaded_settings(self) -> Settings:
-        chosen = _assigned(self.choice.settings)
-        try:
-            return load_settings(self._config, [*chosen, *self._assignments])
-        except ConfigError as error:
-            log.warning("The stored settings are not used: %s", error)
-            self._choose(settings={})
-            return load_settings(self._config, self._assignments)
+        given = given_names(self._config, self._assignments) - self._changed
+        chosen = {k: v for k, v in self.choice.settings.items() if k not in given}
+        return load_settings(self._config, [*self._assignments, *_assigned(chosen)])
 
 
 def _choice_path() -> Path:
@@ -344,11 +365,31 @@ def _choice_path() -> Path:
 def _kept_choice() -> Choice:
     try:
         kept = json.loads(_choice_path().read_text(encoding="utf-8"))
-        outputs = tuple(str(output) for output in kept["outputs"])
-        return Choice(str(kept["source"]), str(kept["target"]), outputs, dict(kept["settings"]))
+        outputs = _lasting(str(output) for output in kept["outputs"])
+        settings = {k: v for k, v in dict(kept["settings"]).items() if _is_valid(k, v)}
+        return Choice(str(kept["source"]), str(kept["target"]), outputs, settings)
     except (OSError, ValueError, KeyError, TypeError):
         return Choice()
 
 
 def _assigned(settings: Mapping[str, Any]) -> list[str]:
     return [f"{name}={as_toml(value)}" for name, value in settings.items()]
+
+
+def _is_valid(name: str, value: Any) -> bool:
+    """Return False for a setting that this version, or an uninstalled plugin, does not know."""
+    try:
+        load_settings(None, _assigned({name: value}))
+    except ReenactError as error:
+        log.warning("A stored setting is not used: %s", error)
+        return False
+    return True
+
+
+def _lasting(outputs: Iterable[str]) -> tuple[str, ...]:
+    """Return the outputs that are kept for the next run: none that names a file or device."""
+    return tuple(output for output in outputs if ":" not in output)
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in after.items() if value != before.get(name, value)}

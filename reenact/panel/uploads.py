@@ -54,9 +54,12 @@ class Uploads(ClosesOnExit):
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="reenact-panel-"))
         self._paths: dict[str, Path] = {}
+        self._claimed: set[str] = set()
 
     async def take(self, media_type: str, chunks: AsyncIterator[bytes], name: str = "") -> str:
         """Store a file as it arrives; return its identifier.
+
+        If there are `MAX_FILES`, the oldest file that no target was made of is deleted.
 
         Args:
             media_type: one of `TYPES`.
@@ -65,11 +68,14 @@ class Uploads(ClosesOnExit):
 
         Raises:
             TooLargeError: it is too large; nothing of it is kept.
-            TargetError: there are too many files.
+            TargetError: targets are being made of as many files.
             SinkError: it cannot be written, for instance to a full disk; nothing of it is kept.
         """
         if len(self._paths) >= MAX_FILES:
-            raise TargetError(f"At most {MAX_FILES} files can be kept; make a target first.")
+            unused = [number for number in tuple(self._paths) if number not in self._claimed]
+            if not unused:
+                raise TargetError("Wait until the targets that are being made are ready.")
+            self.forget(unused[:1])
         limit, size = MAX_BYTES[media_type.partition("/")[0]], 0
         number = secrets.token_hex(8)
         path = self._folder / number / f"{_plain(name)}{_SUFFIXES[media_type]}"
@@ -89,17 +95,22 @@ class Uploads(ClosesOnExit):
         self._paths[number] = path
         return number
 
-    def paths(self, numbers: Sequence[str]) -> list[Path]:
-        """Return the paths of files. Raises TargetError if an identifier is unknown."""
+    def claim(self, numbers: Sequence[str]) -> list[Path]:
+        """Return the paths of files, which stay until `forget` is called.
+
+        Raises TargetError if an identifier is unknown.
+        """
         missing = [number for number in numbers if number not in self._paths]
         if missing or not numbers:
             raise TargetError("The files are missing or were already used; drop them again.")
+        self._claimed |= set(numbers)
         return [self._paths[number] for number in numbers]
 
     def forget(self, numbers: Sequence[str]) -> None:
         """Delete files."""
         for number in numbers:
             path = self._paths.pop(number, None)
+            self._claimed.discard(number)
             if path is not None:
                 shutil.rmtree(path.parent)
 

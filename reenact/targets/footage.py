@@ -6,8 +6,10 @@ target's footage is a folder of clips like any other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +29,7 @@ from reenact.targets.video_scan import VideoFaces, cut
 from reenact.types import Array, Image, Tracker
 
 MAX_FRAMES: Final = 1024
-"""Maximum number of frames that are read, over all clips; `video_scan` keeps up to 512 a video."""
+"""Number of frames that are read of all clips; `video_scan` keeps up to 512 a video."""
 
 _FPS: Final = 25.0
 _CRF: Final = 14
@@ -102,13 +104,13 @@ def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -
 
 
 def read_footage(folder: Path, size_px: int) -> list[Footage]:
-    """Read a target's clips, resized to a side of size_px. Raises TargetError if one is damaged."""
-    clips: list[Footage] = []
-    for path in clips_in(folder):
-        room = MAX_FRAMES - sum(len(clip) for clip in clips)
-        if room > 0:
-            clips.append(_read_clip(path, size_px, room))
-    return clips
+    """Read a target's clips, resized to a side of size_px; at most `MAX_FRAMES` frames, evenly.
+
+    Raises TargetError if a clip is damaged.
+    """
+    found = [(path, _read_landmarks(path)) for path in clips_in(folder)]
+    every = max(1, math.ceil(sum(len(landmarks) for _, landmarks in found) / MAX_FRAMES))
+    return [_read_clip(path, landmarks, every, size_px) for path, landmarks in found]
 
 
 def split(clip: Footage, share: float) -> tuple[Footage, Footage]:
@@ -120,10 +122,18 @@ def split(clip: Footage, share: float) -> tuple[Footage, Footage]:
     )
 
 
-def _read_clip(path: Path, size_px: int, max_frames: int) -> Footage:
+def _read_landmarks(path: Path) -> Array:
     try:
-        landmarks = load_landmarks(path.with_suffix(".npz"))[:max_frames]
-        images = _read_images(path, len(landmarks))
+        return load_landmarks(path.with_suffix(".npz"))
+    except (OSError, ValueError, SourceError) as error:
+        raise _damaged(path) from error
+
+
+def _read_clip(path: Path, landmarks: Array, every: int, size_px: int) -> Footage:
+    """Read every n-th frame of a clip; `landmarks` are those of all frames."""
+    landmarks = landmarks[::every]
+    try:
+        images = _read_images(path, every, len(landmarks))
     except (OSError, ValueError, SourceError) as error:
         raise _damaged(path) from error
     if landmarks.shape != (len(images), N_LANDMARKS, 3) or not np.isfinite(landmarks).all():
@@ -131,13 +141,15 @@ def _read_clip(path: Path, size_px: int, max_frames: int) -> Footage:
     return Footage(images, landmarks).resized(size_px)
 
 
-def _read_images(path: Path, max_frames: int) -> NDArray[np.uint8]:
+def _read_images(path: Path, every: int, max_frames: int) -> NDArray[np.uint8]:
     images: list[Image] = []
     with VideoSource(path) as source:
-        while len(images) < max_frames and (frame := source.read()) is not None:
+        for frame in islice(iter(source.read, None), 0, None, every):
             if frame.size[0] != frame.size[1]:
                 raise ValueError("not square")
             images.append(frame.image)
+            if len(images) == max_frames:
+                break
     return np.stack(images)
 
 

@@ -114,13 +114,16 @@ class TargetStore:
         )
 
     def list(self) -> tuple[str, ...]:
-        """Return the sorted names of the stored targets."""
+        """Return the sorted names of the stored targets.
+
+        A folder whose name no target may have, such as a file manager's copy, is left out.
+        """
         try:
             entries = sorted(entry.name for entry in self.folder.iterdir())
         except OSError:
             return ()
         described = [n for n in entries if (self.folder / n / serialization.DESCRIPTION).is_file()]
-        return tuple(name for name in described if not name.startswith("."))
+        return tuple(name for name in described if _is_allowed(name))
 
     def show(self, name: str) -> str:
         """Describe a target, one `field: value` a line."""
@@ -326,3 +329,11 @@ def _write(folder: Path, target: Target, weights: Path | None) -> None:
         (folder / piece).write_bytes(data)
     if weights is not None:
         shutil.copyfile(weights, folder / serialization.WEIGHTS)
+
+
+def _is_allowed(name: str) -> bool:
+    try:
+        checked_name(name)
+    except TargetError:
+        return False
+    return True

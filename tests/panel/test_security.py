@@ -14,8 +14,10 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -27,8 +29,9 @@ from reenact.panel.endpoints import ENDPOINTS
 from reenact.panel.live_socket import MAX_VIEWERS
 from reenact.panel.openapi import document
 from reenact.panel.security import CHANGE_TYPES, COOKIE, token_path
+from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
-from reenact.panel.uploads import MAX_BYTES
+from reenact.panel.uploads import MAX_BYTES, MAX_FILES
 from support.clips import png_claiming
 from support.fakes import until
 from support.panels import Panel
@@ -161,6 +164,37 @@ def test_the_token_moves_from_the_address_into_a_cookie(panel: Panel) -> None:
     assert token_path().stat().st_mode & 0o077 == 0
 
 
+def test_the_address_that_a_browser_is_started_with_works_once(panel: Panel) -> None:
+    address = panel.server.url_once.partition(str(panel.port))[2]
+    assert panel.token not in address
+    status, headers, _ = panel.send("GET", address, Cookie="")
+    assert (status, panel.token in headers["set-cookie"]) == (303, True)
+    assert panel.send("GET", address, Cookie="")[0] == 401
+
+
+def test_cookies_of_other_programs_do_not_hide_the_panels(panel: Panel) -> None:
+    for other in ('prefs={"theme":"dark"}', "name=J\xfcrgen", "a b=2"):
+        status, _, _ = panel.send("GET", "/", Cookie=f"{other}; {COOKIE}={panel.token}")
+        assert status == 200, other
+
+
+def test_a_panel_for_other_machines_is_reached_by_its_addresses_alone() -> None:
+    with Studio() as studio, PanelServer(studio, Address("0.0.0.0")) as server:
+        address = urlsplit(server.url)
+        assert (address.hostname, address.port is None) == ("127.0.0.1", False)
+
+        def status(host: str) -> int:
+            connection = HTTPConnection(
+                "127.0.0.2", address.port
+            )  # another address of this machine
+            connection.request("GET", f"/?{address.query}", headers={"Host": host})
+            return connection.getresponse().status
+
+        assert status(f"127.0.0.2:{address.port}") == 303
+        assert status(f"127.0.0.3:{address.port}") == 403
+        assert status("evil.example") == 403
+
+
 def test_names_lead_to_no_other_place(panel: Panel, tmp_path: Path) -> None:
     (tmp_path / "secret.toml").write_text("[fusion]\nmirror = true", "utf-8")
     for name in ("..", "%2e%2e", "..%2f..%2fsecret", "%2e%2e%5csecret", "a%00b", "con", "-x", ".x"):
@@ -228,6 +262,21 @@ def test_messages_name_a_file_as_the_page_does_and_no_folder(
     job = ended(panel, panel.call("POST", "/api/targets", name="x", uploads=[upload], consent=True))
     assert job.result.startswith(f"{called} is not a picture")
     assert not list(panel.studio.uploads._folder.iterdir())
+
+
+def test_refused_files_are_deleted_and_new_ones_take_the_place_of_unused_ones(
+    panel: Panel,
+) -> None:
+    folder = panel.studio.uploads._folder
+    for name in ("robin", "my/name"):
+        upload = panel.upload(b"x", "image/png")
+        said = panel.call("POST", "/api/targets", name=name, uploads=[upload], consent=True)
+        assert "choose another name" in said or "cannot be a target's name" in said
+    upload = panel.upload(b"x", "application/octet-stream")
+    assert "not a target" in panel.call("POST", "/api/import", upload=upload)
+    assert not list(folder.iterdir())
+    uploads = [panel.upload(b"x", "image/png") for _ in range(MAX_FILES + 1)]
+    assert {one.name for one in folder.iterdir()} == set(uploads[1:])
 
 
 def test_without_consent_no_target_is_made(panel: Panel) -> None:

@@ -23,14 +23,16 @@ import pytest
 
 from reenact.cli.main import main
 from reenact.config import SourceSettings
-from reenact.errors import ReenactError
+from reenact.errors import ConfigError, ReenactError, TargetError
 from reenact.live.controls import Controls
+from reenact.live.presets import import_preset
 from reenact.panel.jobs import Job
 from reenact.panel.live_socket import SLOW_GAP_S
 from reenact.panel.preview import NewestPicture, SourceWatch
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
 from reenact.storage import write_png
+from reenact.targets.store import TargetStore
 from reenact.testing.portrait import portrait_target
 from support.clips import corners, four_colours
 from support.fakes import until
@@ -235,6 +237,76 @@ def test_the_page_keeps_what_was_changed_and_not_what_was_typed() -> None:
         assert panel.studio.choice.settings == {"fusion.eyes": 0.5, "fusion.brows": 0.7}
     finally:
         panel.close()
+
+
+def test_the_command_line_takes_precedence_over_earlier_choices(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[fusion]\nmouth = 0.5\n", encoding="utf-8")
+    with Studio() as studio:
+        studio.update({"fusion.mouth": 1.2, "fusion.eyes": 0.6, "drive.intensity": 0.9})
+        studio._keep({"remote.gone.port": "x"})  # of a plugin that was uninstalled since
+    with Studio(config, ["drive.intensity=1.3"]) as studio:
+        fusion, drive = studio.settings().fusion, studio.settings().drive
+        assert (fusion.mouth, fusion.eyes, drive.intensity) == (0.5, 0.6, 1.3)
+        studio.update({"fusion.mouth": 0.7})
+        assert studio.settings().fusion.mouth == 0.7
+        config.write_text("[fusion]\nmoth = 0.5\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match="moth"):
+            studio.settings()
+    with Studio() as studio:
+        assert studio.settings().fusion.mouth == 0.7
+        assert studio.settings().drive.intensity == 0.9
+
+
+def test_a_file_is_recorded_in_the_run_that_names_it_alone(panel: Panel, tmp_path: Path) -> None:
+    video = tmp_path / "out.mp4"
+    outputs = [f"file:{video}", "null"]
+    panel.call("POST", "/api/start", source="pattern", target="robin", outputs=outputs)
+    until(lambda: panel.studio.controls is not None)
+    panel.frames(3)
+    panel.call("POST", "/api/stop")
+    until(video.exists)
+    with Studio() as studio:
+        assert studio.choice.outputs == ("null",)
+
+
+def test_a_preset_keeps_only_what_it_changed_and_changes_nothing_if_it_fails(panel: Panel) -> None:
+    controls = panel.start("pattern")
+    controls.save_preset("calm")
+    controls.update("fusion", "mouth", 0.2)
+    panel.studio.load_preset("calm")
+    assert panel.studio.choice.settings == {"fusion.mouth": 1.0}
+    import_preset("large", "[fusion]\nmouth = 0.4\n[renderer]\nsize = 256\n")
+    controls.target = "gone"
+    with pytest.raises(ReenactError, match="gone"):
+        panel.studio.load_preset("large")
+    assert controls.settings()["fusion.mouth"] == 1.0
+
+
+def test_actions_reach_only_offered_targets_and_outputs(panel: Panel, tmp_path: Path) -> None:
+    panel.start("pattern")
+    photo, take = tmp_path / "photo.png", tmp_path / "take.npy"
+    assert panel.call("POST", "/api/act", do=f"target={photo}") == f"There is no target {photo}."
+    for output in (f"landmarks:{take}", f"file:{take}", "file"):
+        assert panel.call("POST", "/api/act", do=f"output={output}").startswith(
+            "There is no output"
+        )
+    assert panel.call("POST", "/api/act", do="output=null") == "null is on."
+    assert not take.exists()
+
+
+def test_two_panels_keep_each_others_removed_targets(tmp_path: Path) -> None:
+    store = TargetStore(tmp_path)
+    for name in ("anna", "ben"):
+        store.create(replace(portrait_target(), name=name))
+    with Studio(store=store) as first:
+        first.gallery.remove("anna")
+        with Studio(store=store) as second:
+            second.gallery.remove("ben")
+        first.gallery.restore("anna")
+        with pytest.raises(TargetError):
+            first.gallery.restore("ben")
+    assert store.list() == ("anna",)
 
 
 def test_a_text_with_an_emoji_is_kept_as_it_is(panel: Panel) -> None:

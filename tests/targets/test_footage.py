@@ -16,6 +16,7 @@ import pytest
 
 from reenact.errors import SourceError, TargetError
 from reenact.evaluation.clips import find_clips, read_clip
+from reenact.targets import footage as footage_module
 from reenact.targets.builder import create_target
 from reenact.targets.footage import clip_names, read_footage, write_footage
 from reenact.targets.library import still_tracker
@@ -118,6 +119,20 @@ def test_resizing_footage_keeps_landmarks_on_the_face(folder: Path) -> None:
     whole, half = read_footage(folder, 256)[0], read_footage(folder, 128)[0]
     assert half.images.shape == (11, 128, 128, 3)
     assert np.allclose(half.landmarks[..., :2], (whole.landmarks[..., :2] + 0.5) / 2 - 0.5)
+
+
+def test_all_clips_are_thinned_alike_if_there_are_too_many_frames(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        for suffix in (".mp4", ".npz"):
+            shutil.copy(folder / f"roll{suffix}", tmp_path / f"{name}{suffix}")
+    (whole,) = read_footage(folder, 128)
+    monkeypatch.setattr(footage_module, "MAX_FRAMES", 8)
+    clips = read_footage(tmp_path, 128)
+    assert [len(clip) for clip in clips] == [4, 4]
+    assert np.array_equal(clips[1].images, whole.images[::3])
+    assert np.array_equal(clips[1].landmarks, whole.landmarks[::3])
 
 
 def test_a_photo_leaves_no_footage(tmp_path: Path, tracker: Tracker) -> None:

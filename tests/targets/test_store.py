@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import zipfile
@@ -42,6 +43,13 @@ def test_a_stored_target_loads_as_it_was(store: TargetStore, target: Target) -> 
     assert "references: 3 of 256 px" in shown
     assert "plate: 320 x 240 px" in shown
     assert "consent: generated" in shown
+
+
+def test_a_copy_by_a_file_manager_hides_no_target(store: TargetStore, target: Target) -> None:
+    store.create(target)
+    place = store.folder_of("somebody")
+    shutil.copytree(place, place.with_name("somebody (copy)"))
+    assert store.list() == ("somebody",)
 
 
 def test_a_removed_target_is_gone(store: TargetStore, target: Target) -> None:
