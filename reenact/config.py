@@ -8,11 +8,12 @@ section.key=value`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 from pydantic.fields import FieldInfo
 
 from reenact.errors import ConfigError
@@ -24,6 +25,9 @@ else:  # pragma: no cover - the same library under its older name
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction, 0 to 1."""
+
+UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""The path of a file, in which a leading ~ is the user's home folder; "" if there is none."""
 
 Emotion = Literal[
     "actor",
@@ -211,7 +215,7 @@ class DriveSettings(PartsSection):
         description="how much of the actor's own expression an emotion replaces (0: the emotion is "
         "added, 1: only lids and gaze stay the actor's)",
     )
-    track: str = Field(
+    track: UserPath = Field(
         "",
         description="a CSV or JSON lines file of emotions or action units over time; empty: none",
     )
@@ -256,7 +260,7 @@ class RendererSettings(PartsSection):
         "auto", description="auto: OpenVINO on a CPU, torch on CUDA"
     )
     threads: int = Field(0, ge=0, le=64, description="CPU threads of the engine; 0: all cores")
-    weights: str = Field(
+    weights: UserPath = Field(
         "",
         description="path of a .safetensors file; empty: the target's own weights, else the "
         "shipped ones",
@@ -326,7 +330,7 @@ class OutputSettings(Section):
         30.0,
         ge=1,  # a change of it is seen at the end of the present interval
         le=240,
-        description="frame rate of live outputs",
+        description="frame rate of the outputs of a camera; those of a file have the file's",
         json_schema_extra=unit("frames/s", live=True),
     )
     show_raw_camera: bool = Field(

@@ -28,6 +28,14 @@ def test_an_assignment_beats_the_file_and_the_file_beats_the_default(tmp_path: P
     assert settings.fusion.eyes == Settings().fusion.eyes
 
 
+def test_a_path_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    settings = load_settings(None, ["drive.track=~/a.csv", "renderer.weights=~b.safetensors"])
+    assert settings.drive.track == f"{tmp_path}/a.csv"
+    assert settings.renderer.weights == "~b.safetensors"
+
+
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     """As editors on Windows write it."""
     path = write(tmp_path, "\ufeff[fusion]\nmouth = 0.7\n")

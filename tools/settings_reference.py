@@ -38,7 +38,7 @@ reenact live call.toml --target anna --set fusion.mirror=true --set sink.http.po
 An unknown name is an error that suggests the nearest one. The section of a part, such as
 `[sink.http]`, applies only while that part is used. Plugins have sections too;
 `reenact live --help` lists those of the installed ones. A setting marked *(live)* can change while
-a session runs: in the panel, or with `Session.update` of the Python package.
+a session runs: in the panel, or with `Controls.update` of the Python package.
 """
 
 

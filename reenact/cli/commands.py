@@ -14,6 +14,7 @@ from reenact.cli.live import (
     EXIT_MISTAKE,
     SAVING,
     Interruption,
+    check_files,
     run_session,
 )
 from reenact.cli.panel import check_no_address, panel
@@ -33,8 +34,6 @@ def live(arguments: Namespace) -> int:
     from reenact.live.controls import Controls
     from reenact.live.session import Session
     from reenact.live.settings import load_settings
-    from reenact.sinks.fanout import check_not_overwritten, check_written_once
-    from reenact.storage import check_writable
     from reenact.targets.library import open_target, still_tracker
 
     settings = load_settings(arguments.config, arguments.assignments)
@@ -44,12 +43,7 @@ def live(arguments: Namespace) -> int:
             "NAME --from PHOTO`, or try --target astronaut."
         )
     sinks = arguments.sink or ["window"]
-    if arguments.report is not None:
-        check_writable(arguments.report)
-        check_written_once([*sinks, f"file:{arguments.report}"])
-    inputs = {"target": arguments.target, "CONFIG": arguments.config, "track": settings.drive.track}
-    for what, read in inputs.items():
-        check_not_overwritten(sinks, str(read or ""), what)
+    inputs = check_files(arguments, sinks, settings.drive.track)
     confirm_replacement(sinks, settings)
     with quiet_native_libraries():
         target = open_target(
@@ -57,10 +51,16 @@ def live(arguments: Namespace) -> int:
             settings.renderer.size,
             make_tracker=lambda: still_tracker(settings.tracking),
         )
-        session = Session.open(settings, arguments.source, target, sinks)
-    if run_session(Controls(session, arguments.target), sinks, arguments.report):
+        session = Session.open(settings, arguments.source, target, sinks, replace_files=True)
+    with Interruption() as interruption:
+        controls = Controls(session, arguments.target, inputs=inputs)
+        run_session(controls, sinks, arguments.report, interruption)
+    if interruption.came:
         return EXIT_INTERRUPTED
-    if not (session.source.live or session.reenactor.face_found or arguments.source == "pattern"):
+    drive = session.settings.drive
+    driven = drive.track or drive.emotion != "actor" or arguments.source == "pattern"
+    quit_early = interruption.stop or session.output.closed_by_user
+    if not (session.source.live or session.reenactor.face_found or driven or quit_early):
         raise SourceError(
             f"There is no face in {session.source.name}, so the target did not move. Use a source "
             "that shows a face from the front, or turn one that lies on its side with "

@@ -21,4 +21,5 @@ def open_demo(out: Path, settings: Settings) -> Session:
         shown.output.show_raw_camera = True
     if "neutral" not in settings.actor.model_fields_set:
         shown.actor.neutral = "fresh"  # the stored one is the user's
-    return Session.open(shown, f"video:{DEMO_ACTOR}", open_target("astronaut"), [f"file:{out}"])
+    actor, target = f"video:{DEMO_ACTOR}", open_target("astronaut")
+    return Session.open(shown, actor, target, [f"file:{out}"], replace_files=True)

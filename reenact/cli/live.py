@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -120,10 +121,37 @@ def run_session(
             for thread in threads:
                 thread.join()
             if stats.frames_in:
-                _print("\n".join([_summary(stats), *_outcome(sinks, session.output.errors)]))
+                _print("\n".join([_summary(stats), *_outcome(sinks, controls)]))
             if report is not None:
                 write_json(report, stats.report())
     return interruption.came
+
+
+def check_files(arguments: Namespace, sinks: Sequence[str], track: str) -> dict[str, object]:
+    """Check that a run replaces none of its inputs, and that its report can be written.
+
+    Returns:
+        The input files, or None, by what they are called; see `fanout.check_outputs`.
+
+    Raises:
+        SinkError: an output or the report would replace an input or each other, or the report
+            cannot be written.
+    """
+    from reenact.registry import split
+    from reenact.sinks.fanout import check_outputs
+    from reenact.storage import check_writable
+
+    inputs: dict[str, object] = {
+        "source": split(arguments.source)[1] if arguments.source else None,
+        "target": arguments.target,
+        "CONFIG": arguments.config,
+        "track": track,
+    }
+    report = arguments.report
+    if report is not None:
+        check_writable(report)
+    check_outputs([*sinks, *([f"file:{report}"] if report is not None else [])], inputs)
+    return inputs
 
 
 def interruptions() -> list[signal.Signals]:
@@ -267,8 +295,9 @@ def _summary(stats: Stats) -> str:
     return "; ".join(parts) + "."
 
 
-def _outcome(sinks: list[str], errors: Mapping[str, str]) -> list[str]:
+def _outcome(sinks: list[str], controls: Controls) -> list[str]:
     """Return the files that were written and why other outputs failed, in lines."""
+    errors = {one["name"]: one["error"] for one in controls.outputs() if one["error"]}
     texts = [
         text for text in sinks if text.startswith(("file:", "landmarks:")) and text not in errors
     ]

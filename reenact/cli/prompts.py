@@ -46,7 +46,7 @@ def confirm_removal(name: str, lost: Sequence[str], assume_yes: bool) -> None:
 
 
 def confirm_replacement(sinks: Sequence[str], settings: Settings) -> None:
-    """Ask before a run replaces files, and set `output.overwrite`.
+    """Ask before a run replaces files, unless `output.overwrite` is set.
 
     Nothing is asked if no file exists or there is no terminal. Raises SinkError if the user did not
     answer yes.
@@ -57,7 +57,6 @@ def confirm_replacement(sinks: Sequence[str], settings: Settings) -> None:
     asked = files and not settings.output.overwrite and _in_terminal()
     if asked and not _agreed(f"Replace {files}?"):
         raise SinkError(f"{files} stays as it is; name another file to write.")
-    settings.output.overwrite = True
 
 
 def confirm_export(path: Path, assume_yes: bool) -> None:

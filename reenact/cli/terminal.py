@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 from typing import Any
 
@@ -32,9 +33,11 @@ class Keys(ClosesOnExit):
             import tty
 
             try:
-                self._old_mode = termios.tcgetattr(sys.stdin)
-                tty.setcbreak(sys.stdin)
-            except termios.error:  # the program runs in the background
+                self._active = _in_foreground()
+                if self._active:
+                    self._old_mode = termios.tcgetattr(sys.stdin)
+                    tty.setcbreak(sys.stdin)
+            except termios.error:
                 self._active = False
         return self
 
@@ -44,7 +47,8 @@ class Keys(ClosesOnExit):
             import termios
 
             with contextlib.suppress(termios.error):
-                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._old_mode)
+                if _in_foreground():
+                    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._old_mode)
 
     @property
     def active(self) -> bool:
@@ -64,17 +68,40 @@ class Keys(ClosesOnExit):
             if not msvcrt.kbhit():
                 return None
             key = msvcrt.getch()
-            return _named(key + msvcrt.getch() if key == b"\xe0" else key)
-        import select
-
-        if not select.select([sys.stdin], [], [], 0)[0]:
+            return _named(key + msvcrt.getch() if key in (b"\x00", b"\xe0") else key)
+        if not (_in_foreground() and _has_input()):
             return None
         key = os.read(sys.stdin.fileno(), 1)
         self._active = bool(key)  # empty if the terminal was closed
-        if key == b"\x1b" and select.select([sys.stdin], [], [], 0)[0]:
-            key += os.read(sys.stdin.fileno(), 2)
+        if key == b"\x1b":
+            key += _rest_of_sequence()
         return _named(key)
 
 
+def _in_foreground() -> bool:
+    """Return False for a background job, which the system stops if it touches the terminal."""
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # a terminal that controls no jobs
+        return True
+
+
+def _has_input() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+def _rest_of_sequence() -> bytes:
+    """Return what follows ESC in the code of a key that is no character (ECMA-48, 5.4)."""
+    read = b""
+    while _has_input() and (one := os.read(sys.stdin.fileno(), 1)):
+        read += one
+        if len(read) > 1 and b"@" <= one <= b"~":
+            break
+    return read
+
+
 def _named(key: bytes) -> str | None:
-    return _ARROWS.get(key) or key.decode("ascii", "ignore").lower() or None
+    """Return the name of a key; None for one without a name here, such as F5."""
+    return _ARROWS.get(key) or (key.decode("ascii", "ignore").lower() if len(key) == 1 else None)

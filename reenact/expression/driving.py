@@ -111,21 +111,26 @@ class Driver:
         self._shown, self._from = nothing(), nothing()
         self._cause = "actor"
         self._since_s = EASE_S
-        self._time_s = 0.0
+        self._start_s: float | None = None
         self._motion: Array | None = None
         self._seed = 0
         self._playing = ""
 
     def play(self) -> None:
-        """Play the emotion (without one, a smile) once, then follow the actor again."""
+        """Play the emotion's motion once (without one, a smile), then go on as before."""
         emotion = self._settings.emotion
         self._playing = "happy" if emotion in ("actor", "neutral") else emotion
         self._begin("motion", self._playing)
 
-    def step(self, dt_s: float) -> Addition:
-        """Advance by `dt_s` seconds and return what is added."""
+    def step(self, dt_s: float, time_s: float) -> Addition:
+        """Advance fades and motions by `dt_s` seconds; return what is added at `time_s`.
+
+        The track starts at the first step. After a gap between frames it goes on in time.
+        """
         settings = self._settings
-        self._time_s += dt_s
+        if self._start_s is None:
+            self._start_s = time_s
+        self._track_s = max(time_s - self._start_s, 0.0)
         self._since_s += dt_s
         if self._playing and self._since_s > self._length_s() + HOLD_S:
             self._playing = ""
@@ -174,7 +179,7 @@ class Driver:
 
     def _tracked(self) -> Addition:
         settings = self._settings
-        found = None if self._track is None else self._track.at(self._time_s)
+        found = None if self._track is None else self._track.at(self._track_s)
         if found is None:
             return nothing(settings.intensity)
         levels, own, intensity = found

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from pydantic import Field
 
-from reenact.config import Section, TrackingSettings
+from reenact.config import Section, TrackingSettings, UserPath
 from reenact.errors import ModelError
 from reenact.face.geometry import box_shift, face_box
 from reenact.face.mediapipe_graphs import open_graph, restart_graph
@@ -73,7 +73,7 @@ class _Detector(Protocol):
 class MediaPipeSettings(Section):
     """The model of the tracker."""
 
-    model: str = Field(
+    model: UserPath = Field(
         "",
         description="path of a face_landmarker.task, for a mediapipe newer than 0.10.21",
     )

@@ -118,10 +118,15 @@ class FallbackReenactor:
     Args:
         reenactor: makes the pictures.
         recorder: counts the frames that fail.
+        endures: go on for ever once a frame was rendered. A live output must not close then:
+            some programs for calls would switch to the camera itself.
     """
 
-    def __init__(self, reenactor: ReenactorLike, recorder: Recorder) -> None:
+    def __init__(
+        self, reenactor: ReenactorLike, recorder: Recorder, *, endures: bool = False
+    ) -> None:
         self._reenactor = reenactor
+        self._endures = endures
         self._recorder = recorder
         self._failures_in_a_row = 0
         self._last_failure: Exception | None = None
@@ -132,7 +137,7 @@ class FallbackReenactor:
         """Return the picture for a frame of the actor, or the target at rest if that fails.
 
         Raises:
-            Exception: the error of the last of `MAX_FAILURES_IN_A_ROW` failures.
+            Exception: the error of the last of `MAX_FAILURES_IN_A_ROW` failures, unless it endures.
         """
         try:
             picture = self._reenactor.step(frame)
@@ -142,8 +147,10 @@ class FallbackReenactor:
             self._failures_in_a_row += 1
             if self._failures_in_a_row == 1:
                 log.warning("A frame could not be rendered: %s", error, exc_info=True)
-            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                raise
+            if self._failures_in_a_row == MAX_FAILURES_IN_A_ROW:
+                if not (self._endures and self._rendered_any):
+                    raise
+                log.error("The target stays at rest, because no frame can be rendered: %s", error)
             return self.idle(frame.time_s, frame.index)
         self._failures_in_a_row = 0
         self._rendered_any = True

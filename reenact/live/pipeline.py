@@ -224,7 +224,7 @@ class Reenactor:
         at rest, which needs no renderer.
         """
         dt_s = self._elapsed(time_s)
-        self._addition = self._driver.step(dt_s)
+        self._addition = self._driver.step(dt_s, time_s)
         self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
         return self._draw(None, time_s, dt_s, index)
 
@@ -399,7 +399,7 @@ class Reenactor:
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:
         """Update the fused landmarks and the degree to which the target follows the actor."""
         step = dt_s / RETURN_S
-        self._addition = self._driver.step(dt_s)
+        self._addition = self._driver.step(dt_s, time_s)
         if landmarks is None:
             if self._last is not None:
                 self.faces_lost += 1

@@ -49,15 +49,18 @@ class Presenter:
     Args:
         reenactor: makes the pictures.
         recorder: counts the frames that fail.
+        endures: see `FallbackReenactor`.
 
     Attributes:
         show: what the next picture shows.
     """
 
-    def __init__(self, reenactor: ReenactorLike, recorder: Recorder) -> None:
+    def __init__(
+        self, reenactor: ReenactorLike, recorder: Recorder, *, endures: bool = False
+    ) -> None:
         self.show = Show.LIVE
         self._reenactor = reenactor
-        self._pictures = FallbackReenactor(reenactor, recorder)
+        self._pictures = FallbackReenactor(reenactor, recorder, endures=endures)
         self._wishes: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._shown = Show.LIVE
         self._last: Frame | None = None

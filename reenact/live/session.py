@@ -31,12 +31,7 @@ from reenact.live.pacing import Emitter, Rendered
 from reenact.live.presenter import Presenter, Show
 from reenact.live.settings import change
 from reenact.live.slot import Closed, Slot
-from reenact.sinks.fanout import (
-    SinkSet,
-    check_not_overwritten,
-    check_not_replaced,
-    check_written_once,
-)
+from reenact.sinks.fanout import SinkSet, check_not_replaced, check_outputs
 from reenact.stats import Recorder, Stats
 from reenact.types import Frame, Sink, Source, Target
 
@@ -59,6 +54,7 @@ _STOPPED: Final = "stopped"
 class _Captured:
     frame: Frame
     captured_s: float
+    looked: bool
 
 
 class Session(ClosesOnExit):
@@ -107,7 +103,7 @@ class Session(ClosesOnExit):
         self.reenactor = reenactor
         self.output = output
         self.recorder = recorder or Recorder(now_s=clock.now_s)
-        self.presenter = Presenter(reenactor, self.recorder)
+        self.presenter = Presenter(reenactor, self.recorder, endures=source.live)
         self.error: BaseException | None = None
         self.source_problem = ""
         self.watch_actor = False
@@ -133,6 +129,7 @@ class Session(ClosesOnExit):
         sinks: list[str],
         *,
         extra: Sequence[Sink] = (),
+        replace_files: bool = False,
     ) -> Session:
         """Build a session from command-line arguments; nothing runs yet.
 
@@ -142,10 +139,12 @@ class Session(ClosesOnExit):
             target: the target to show.
             sinks: such as `["window", "file:out.mp4"]`.
             extra: further sinks. With them, closing a window ends only that window.
+            replace_files: let these sinks replace existing files, as `output.overwrite` does for
+                outputs that are added later as well.
 
         Raises:
             ReenactError: a component is unknown or cannot be opened, or a sink would overwrite
-                the source, another sink's file or, unless the settings allow it, an existing
+                the source, another sink's file or, unless that is allowed, an existing
                 file. Components that were already open are closed.
         """
         from reenact import registry
@@ -153,9 +152,8 @@ class Session(ClosesOnExit):
 
         with ExitStack() as undo:
             kind, argument = registry.split(source)
-            check_not_overwritten(sinks, argument, "source")
-            check_written_once(sinks)
-            if not settings.output.overwrite:
+            check_outputs(sinks, {"source": argument})
+            if not (replace_files or settings.output.overwrite):
                 check_not_replaced(sinks)
             spec = registry.load("sources", kind)
             opened = spec.make(argument, settings.source)
@@ -337,15 +335,22 @@ class Session(ClosesOnExit):
         frame = rotated(frame, self.settings.source.rotate)
         self.actor_frame = frame if self.watch_actor else None
         captured_s = frame.time_s if self.source.live else self._clock.now_s()
-        if self.presenter.show is Show.LIVE and self._is_drawn_next():
+        looked = self.presenter.show is Show.LIVE and self._is_drawn_next()
+        if looked:
+            # An older frame that is not tracked yet would be tracked after this one.
+            if self.source.live and self._captured.withdraw(lambda older: not older.looked):
+                self._overtake()
             self.reenactor.look(frame)
         try:
-            if self._captured.put(_Captured(frame, captured_s)) is not None:
-                self._overtaken += 1
-                self.recorder.dropped(_RENDERER_BUSY)
+            if self._captured.put(_Captured(frame, captured_s, looked)) is not None:
+                self._overtake()
         except Closed:
             self.recorder.dropped(_STOPPED)
             raise
+
+    def _overtake(self) -> None:
+        self._overtaken += 1
+        self.recorder.dropped(_RENDERER_BUSY)
 
     def _is_drawn_next(self) -> bool:
         """Return False if the next frame will overtake this one, so that tracking is pointless."""

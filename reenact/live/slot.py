@@ -6,6 +6,7 @@ place delays the picture by one frame and adds no throughput.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from reenact.live.clock import SYSTEM_CLOCK, Clock
@@ -68,6 +69,14 @@ class Slot(Generic[T]):
                 raise Closed
             self._changed.notify_all()
             return item
+
+    def withdraw(self, unwanted: Callable[[T], bool]) -> bool:
+        """Remove the item that waits if it is unwanted; return True if it was."""
+        with self._changed:
+            found = self._item is not None and unwanted(self._item)
+            if found:
+                self._item = None
+            return found
 
     def pause(self, duration_s: float) -> None:
         """Wait for a time; return early if the slot is closed."""

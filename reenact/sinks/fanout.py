@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 
 from reenact.errors import ReenactError, SinkError
 from reenact.lifecycle import ClosesOnExit
@@ -65,13 +66,21 @@ class SinkSet(ClosesOnExit):
             self._waiting[name] = sink
         return name
 
+    def began(self, name: str) -> bool:
+        """Return False for a sink that opens with the next frame."""
+        with self._changes:
+            return name not in self._waiting
+
     def remove(self, name: str) -> None:
         """Close a sink; it gets no further frame. Raises SinkError if there is no such sink."""
         with self._changes:
-            if self._errors.pop(name, None) is None and self._waiting.pop(name, None) is None:
+            waiting = self._waiting.pop(name, None)
+            if self._errors.pop(name, None) is None and waiting is None:
                 if name not in self._working:
                     raise SinkError(f"There is no output {name}.")
                 self._leaving.add(name)
+        if waiting is not None:
+            self._finish(name, waiting)
 
     def _change(self, size: tuple[int, int]) -> None:
         """Open the sinks added and close those removed since the last frame."""
@@ -154,6 +163,10 @@ class SinkSet(ClosesOnExit):
         Raises SinkError if none could be closed properly, such as the only file on a full disk. If
         some could, the failures are in `errors` and in the log.
         """
+        with self._changes:
+            waiting, self._waiting = self._waiting, {}
+        for name, sink in waiting.items():
+            self._finish(name, sink)
         open_before = len(self._working)
         for name, sink in list(self._working.items()):
             try:
@@ -198,6 +211,17 @@ def check_written_once(sinks: Sequence[str]) -> None:
             raise SinkError(f"Two outputs write to {path}; give each its own file.")
 
 
+def check_outputs(sinks: Sequence[str], inputs: Mapping[str, object]) -> None:
+    """Raise SinkError if a sink would write to an input file of the run, or another sink's file.
+
+    `inputs` are the input files, or None, by what they are called in the message; see
+    `check_not_overwritten`.
+    """
+    check_written_once(sinks)
+    for what, read in inputs.items():
+        check_not_overwritten(sinks, str(read or ""), what)
+
+
 def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
     """Raise SinkError if a sink would write to the input file of the run, by whatever path.
 
@@ -231,9 +255,8 @@ def _files(sinks: Sequence[str]) -> list[str]:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    unique = []
+    unique: list[str] = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+        numbered = (f"{name} {number}" for number in count(2))
+        unique.append(next(one for one in chain([name], numbered) if one not in unique))
     return unique

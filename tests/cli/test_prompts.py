@@ -125,7 +125,7 @@ def test_a_file_is_replaced_only_if_the_user_agrees(
     settings = Settings()
     confirm_replacement([f"{kind}:take.mp4", "window"], settings)
     assert "Replace take.mp4?" in capsys.readouterr().out
-    assert settings.output.overwrite
+    assert not settings.output.overwrite  # outputs that are added later are asked about themselves
     answer(monkeypatch, "", terminal=False)
     assert main(words) == 0
     assert take.read_bytes() != b"an earlier take"

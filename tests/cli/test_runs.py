@@ -75,6 +75,16 @@ def test_no_output_replaces_what_the_run_reads_or_reports(
     for path, told in ((config, "is the CONFIG"), (track, "is the track"), (report, "Two outputs")):
         assert main([*typed, "--sink", f"landmarks:{path}"]) == 2
         assert told in capsys.readouterr().err
+    for more in ([], ["--panel", "--no-browser"]):
+        reports = ((config, "no .json file"), (tmp_path / "no" / "report.json", "no folder"))
+        for path, told in reports:
+            assert main([*typed, *more, "--sink", "null", "--report", str(path)]) == 2
+            assert told in capsys.readouterr().err
+    table = tmp_path / "track.json"
+    table.write_text('{"time_s": 0, "happy": 1}\n{"time_s": 9, "happy": 1}\n')
+    typed = [*typed, "--set", f"drive.track={table}", "--report", str(table), "--sink", "null"]
+    assert main(typed) == 2
+    assert "is the track" in capsys.readouterr().err
     assert (config.read_bytes(), track.read_bytes()) == before
 
 
@@ -94,6 +104,17 @@ def test_nothing_of_the_libraries_is_printed_when_a_face_is_found(tmp_path: Path
     )
     assert done.returncode == 0
     assert done.stderr.startswith("3 frames in, 3 out"), done.stderr
+
+
+def test_a_video_without_a_face_is_no_mistake_if_an_emotion_drives(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = write_clip(tmp_path / "wall.mp4", frames=3)
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", "null"]
+    typed += ["--set", "renderer.name=warp"]
+    assert main(typed) == 2
+    assert "There is no face in wall.mp4" in capsys.readouterr().err
+    assert main([*typed, "--set", "drive.emotion=happy"]) == 0
 
 
 def test_one_frame_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ HAPPY = EMOTIONS.index("happy")
 
 
 def run(driver: Driver, seconds: float) -> list[Addition]:
-    return [driver.step(DT_S) for _ in range(round(seconds / DT_S))]
+    return [driver.step(DT_S, number * DT_S) for number in range(round(seconds / DT_S))]
 
 
 def steps(additions: list[Addition]) -> float:
@@ -164,12 +164,20 @@ def test_a_file_drives_between_its_first_and_last_row(tmp_path: Path) -> None:
     table.write_text("time_s,happy,jaw_drop,intensity\n1.0,0,,0\n2.0,1,0.5,0.5\n")
     for path in (lines, table):
         shown = run(Driver(DriveSettings(), load_track(path)), 2.4)
-        half = shown[round(1.5 / DT_S) - 1]
+        half = shown[round(1.5 / DT_S)]
         assert shown[round(0.8 / DT_S)].idle
         assert shown[-1].idle
         assert half.levels[HAPPY] == pytest.approx(0.5, abs=0.02)
         assert half.intensity == pytest.approx(0.25, abs=0.02)
         assert half.mixed_units(units_of())[ACTION_UNITS.index("jaw_drop")] > 0.2
+
+
+def test_a_track_keeps_time_over_a_gap_between_frames(tmp_path: Path) -> None:
+    path = tmp_path / "track.csv"
+    path.write_text("time_s,happy\n0,0\n1,0\n2,1\n9,1\n")
+    driver = Driver(DriveSettings(), load_track(path))
+    shown = [driver.step(min(gap, 0.2), 70.0 + at) for gap, at in ((0, 0), (0.5, 0.5), (2, 2.5))]
+    assert [float(one.levels[HAPPY]) for one in shown] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import pytest
 from reenact.config import Settings
 from reenact.errors import ConfigError, ReenactError, SinkError
 from reenact.live.controls import Controls
+from reenact.live.presenter import Show
 from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
@@ -110,6 +111,13 @@ def test_neutrals_are_set_and_taken_back_by_the_work_thread(stage: Stage) -> Non
     until(lambda: stage.reenactor.neutrals == 1)
     stage.controls.undo_neutral()
     until(lambda: stage.reenactor.undone == 1)
+    stage.reenactor.face_present = False
+    with pytest.raises(ReenactError, match="No face is seen"):
+        stage.controls.set_neutral()
+    stage.session.presenter.show = Show.REST
+    with pytest.raises(ReenactError, match="paused"):
+        stage.controls.set_neutral()
+    assert stage.reenactor.neutrals == 1
 
 
 def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path: Path) -> None:
@@ -137,6 +145,34 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
         stage.controls.remove_output("file:other.mp4")
     with pytest.raises(ReenactError, match="no sink called"):
         stage.controls.add_output("nothing")
+
+
+def test_an_output_that_is_added_later_replaces_no_input(stage: Stage, tmp_path: Path) -> None:
+    actor, other = tmp_path / "actor.mp4", tmp_path / "other.mp4"
+    actor.write_bytes(b"the actor")
+    stage.session.settings.output.overwrite = True
+    controls = Controls(stage.session, inputs={"source": actor, "track": None})
+    with pytest.raises(SinkError, match="is the source itself"):
+        controls.add_output(f"file:{actor}")
+    controls.add_output(f"file:{other}")
+    with pytest.raises(SinkError, match="Two outputs"):
+        controls.add_output(f"landmarks:{other}")
+    stage.frames(5)
+    assert actor.read_bytes() == b"the actor"
+
+
+def test_a_recording_that_no_picture_reached_is_none() -> None:
+    microphone = Mock()
+    session = Mock(source=Mock(live=True), output=SinkSet([FakeSink("first")]))
+    session.settings = Settings()
+    controls = Controls(session)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reenact.sinks.live_sound.SoundCard", Mock(return_value=microphone))
+        path = controls.start_recording(Path("never.mp4"), microphone="")
+    with pytest.raises(SinkError, match="Nothing was recorded"):
+        controls.stop_recording()
+    assert not path.exists()
+    assert controls.recording is None
 
 
 def test_recordings_of_the_same_second_are_all_kept(

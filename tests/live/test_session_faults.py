@@ -49,6 +49,22 @@ def test_a_renderer_that_always_fails_ends_the_session(live: bool, time: Simulat
     assert set(sink.colours) == {BLUE}
 
 
+def test_a_live_output_stays_open_though_the_renderer_fails_for_good(time: SimulatedTime) -> None:
+    sink = FakeSink(live=True)
+    reenactor = FakeReenactor(fails=range(5, 1000))
+    session = make_session(FakeSource(None, live=True, time=time), reenactor, sink, time)
+    with session:
+        session.start()
+        until(lambda: reenactor.steps > 3 * MAX_FAILURES_IN_A_ROW)
+        assert not session.ended(0.0)
+    assert GREEN in sink.colours
+    assert sink.colours[-1] == BLUE
+    assert session.error is None
+    source = FakeSource(50)
+    with pytest.raises(RuntimeError, match="fake renderer"):
+        run(source, FakeReenactor(fails=range(5, 1000)), FakeSink(), time)
+
+
 def test_a_short_file_is_an_error_if_no_frame_of_it_was_rendered(time: SimulatedTime) -> None:
     with pytest.raises(RuntimeError, match="fake renderer"):
         run(FakeSource(5), FakeReenactor(fails="all"), FakeSink(), time)

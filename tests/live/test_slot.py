@@ -55,6 +55,15 @@ def test_a_slot_that_replaces_holds_the_newest_item_until_it_is_closed(calls: li
         assert slot.closed == ("close" in calls[: number + 1])
 
 
+def test_only_an_unwanted_item_is_withdrawn() -> None:
+    slot: Slot[int] = Slot(replaces=True)
+    assert not slot.withdraw(lambda item: True)
+    slot.put(1)
+    assert not slot.withdraw(lambda item: item > 1)
+    assert slot.withdraw(lambda item: item == 1)
+    assert slot.take(0.0) is None
+
+
 @pytest.mark.parametrize(
     ("full", "waiting", "waker", "result"),
     [

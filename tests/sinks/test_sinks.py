@@ -237,6 +237,22 @@ def test_equal_names_are_numbered_and_timed() -> None:
     assert all(spread.p50 > 0 for spread in steps.values())
 
 
+def test_a_sink_that_waits_is_closed_when_it_is_removed_or_the_session_ends() -> None:
+    sinks = SinkSet([FakeSink("first")])
+    waiting = [FakeSink("second"), FakeSink("third")]
+    for sink in waiting:
+        sinks.add(sink)
+    sinks.remove("second")
+    sinks.close()
+    assert [sink.closed for sink in waiting] == [1, 1]
+
+
+def test_a_number_that_is_taken_is_not_given_again() -> None:
+    sinks = SinkSet([FakeSink("http"), FakeSink("http 2")])
+    assert sinks.add(FakeSink("http")) == "http 3"
+    assert sinks.names == ("http", "http 2", "http 3")
+
+
 def test_a_sink_that_is_removed_and_added_at_once_keeps_its_name_and_closes_first() -> None:
     old, new, closed_before = FakeSink("camera"), FakeSink("camera"), []
     with SinkSet([FakeSink("window"), old]) as together:
