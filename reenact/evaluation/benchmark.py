@@ -223,14 +223,14 @@ def _wait(session: Session) -> tuple[float | None, float | None]:
     """Wait for the end; return `gpu_share` and `memory_growth_mb`, see `_measure_size`."""
     torch = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
-    busy_percent, memory_mb = [0.0], [_memory_mb()]
+    busy_percent, memory_mb = list[float](), [_memory_mb()]
     while not session.wait(1.0):
         memory_mb.append(_memory_mb())
         if used:
             busy_percent.append(float(_gpu("utilization.gpu") or 0))
     before, after = memory_mb[len(memory_mb) // 5], memory_mb[-1]
     return (
-        None if _gpu("name") is None else sum(busy_percent) / (100 * len(busy_percent)),
+        None if _gpu("name") is None else sum(busy_percent) / (100 * max(len(busy_percent), 1)),
         None if before is None or after is None else round(after - before, 1),
     )
 

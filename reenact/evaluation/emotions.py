@@ -88,7 +88,10 @@ def find_portraits(folder: Path, limit: int | None = None, pattern: str = "*") -
     Raises:
         SourceError: there are none.
     """
-    found = clips_in(folder) + [one for one in folder.iterdir() if one.suffix in _PICTURES]
+    if not folder.is_dir():
+        raise SourceError(f"There is no folder {folder}.")
+    pictures = [one for one in folder.iterdir() if one.suffix.lower() in _PICTURES]
+    found = clips_in(folder) + pictures
     named = [one for one in found if fnmatch(one.stem, pattern)]
     chosen = sorted(one for one in named if one.with_suffix(".npz").is_file())[:limit]
     if not chosen:

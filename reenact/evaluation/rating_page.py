@@ -9,6 +9,7 @@ renderer's share of the votes and a CSV file.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,8 +55,11 @@ def write_rating_page(path: Path, columns: Sequence[str], rows: Sequence[SheetRo
             for (still, emotion), pictures in questions.items()
         ],
     }
+    text = json.dumps(content)
+    # Answers are kept in the browser for these pictures alone.
+    page = _PAGE.replace("KEY", hashlib.sha256(text.encode()).hexdigest()).replace("CONTENT", text)
     with atomic_write(path) as partial:
-        partial.write_text(_PAGE.replace("CONTENT", json.dumps(content)), encoding="utf-8")
+        partial.write_text(page, encoding="utf-8")
 
 
 def _embedded(picture: Image) -> str:
@@ -77,7 +81,7 @@ table { margin: auto; border-collapse: collapse } td, th { border: 1px solid #99
 <script>
 const content = CONTENT;
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-const key = "reenact-rating-" + content.questions.length + Object.keys(content.stills).join();
+const key = "reenact-rating-KEY";
 const shuffled = list => {
   const mixed = [...list];
   for (let i = mixed.length - 1; i > 0; i--) {

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +34,7 @@ from reenact.face.topology import (
     MOUTH_CORNERS,
 )
 from reenact.storage import read_asset
-from reenact.targets.clip_files import load_landmarks
+from reenact.targets.clip_files import load_labels, load_landmarks
 from reenact.types import Array
 
 ASSET: Final = "expression_recogniser.npz"
@@ -108,12 +107,11 @@ def read_expressions(path: Path) -> ClipExpressions | None:
 
 def _labels(path: Path, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:
     """Return the labels of the frames as indices into EMOTIONS, -1 if unknown; None: no labels."""
+    found = load_labels(path)
     try:
-        with np.load(path) as stored:
-            found = np.asarray(stored["emotions"], np.intp) if "emotions" in stored else None
         return None if found is None or (found < 1).all() else found[frames]
-    except (OSError, ValueError, BadZipFile, IndexError) as error:
-        raise SourceError(f"{path} cannot be read: {error}.") from error
+    except IndexError as error:
+        raise SourceError(f"{path} has labels for fewer frames than landmarks.") from error
 
 
 def clear_labels(weights: Array) -> NDArray[np.intp]:

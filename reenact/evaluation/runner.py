@@ -212,8 +212,10 @@ def _check(options: EvaluationOptions, has_weights: bool) -> None:
             "NAME=WEIGHTS is for self-reenactment without training, emotions and transfer; "
             "elsewhere give weights with --set renderer.weights=PATH."
         )
-    if options.target_training is not None and (emotions or transfer):
-        raise ConfigError("--target-training is for self-reenactment and for cross.")
+    if options.target_training is not None and options.protocol != "self":
+        raise ConfigError("--target-training is for self-reenactment.")
+    if options.body and options.protocol != "self":
+        raise ConfigError("--body is for self-reenactment.")
     if options.ab is not None and options.protocol != "self":
         raise ConfigError("--ab shows the true frames, which only self-reenactment has.")
     if (options.rating or options.labelled) and not emotions:
@@ -224,15 +226,16 @@ def _check(options: EvaluationOptions, has_weights: bool) -> None:
 
 def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:
     """Return the content of the JSON file, see `EvaluationOptions.json_path`."""
-    last = reports[-1]
-    if len([report for report in reports if fine_tuned.is_trained(report["renderer"])]) == 1:
-        beside = {r["renderer"]: {"clips": r["clips"], "mean": r["mean"]} for r in reports[:-1]}
-        return {**last, "beside": beside}
+    trained = [report for report in reports if fine_tuned.is_trained(report["renderer"])]
+    if len(trained) == 1:
+        others = [report for report in reports if report is not trained[0]]
+        beside = {r["renderer"]: {"clips": r["clips"], "mean": r["mean"]} for r in others}
+        return {**trained[0], "beside": beside}
     chosen = [
         report
         for report in reports
         if report["renderer"].removesuffix(" (body)") in asked
-        or fine_tuned.is_trained(report["renderer"])
+        or fine_tuned.is_trained(report["renderer"].removesuffix(" (body)"))
     ]
     return chosen[0] if len(chosen) == 1 else chosen
 

@@ -180,6 +180,8 @@ def render_frames(
     neutral = to_face_frame(reference, estimate_pose(reference))
     renderer.reset()
     pictures: list[Image] = []
+    if not frames:
+        return pictures
     seen_s = drawn_s = min([*prepared.bodies, *frames]) / CLIP_FPS
     # The body is tracked through all frames, including those that are not drawn.
     for i in sorted({*prepared.bodies, *frames}):

@@ -40,7 +40,7 @@ _SOFT: Final = 0.03
 _MOUTH_DILATION: Final = 2.0
 """Dilation of the photo's lips, in blurs, which makes room for a mouth that opens."""
 
-_ADDED_SHARE: Final = 0.5
+_ADDED_SHARE: Final = 0.75
 """Share of the mouth's residual that is added; all of it would leave a smear beside the lips."""
 
 _FLOW_PX: Final = 128

@@ -70,3 +70,15 @@ def load_landmarks(path: Path) -> Array:
         ) from error
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise SourceError(f"{path} is not a landmark file (.npz with 'landmarks').") from error
+
+
+def load_labels(path: Path) -> NDArray[np.intp] | None:
+    """Return the labels of the frames in an .npz file, indices into EMOTIONS, -1 if unknown.
+
+    None: the file has no labels. Raises SourceError if it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive["emotions"].astype(np.intp) if "emotions" in archive else None
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise SourceError(f"{path} cannot be read: {error}.") from error

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from reenact.errors import TargetError
-from reenact.storage import atomic_write
+from reenact.storage import atomic_write, file_name
 from reenact.targets import serialization
 from reenact.targets.serialization import DamagedError, bounded
 from reenact.types import Target
@@ -73,7 +73,7 @@ def open_exchange_file(path: Path) -> Iterator[tuple[Target, Path | None]]:
             raise TargetError(
                 f"{path} is not a target file, or is damaged; export it again. ({error})"
             ) from error
-        notes = {**target.metadata, "imported from": path.name}
+        notes = {**target.metadata, "imported from": file_name(path)}
         yield replace(target, metadata=notes), weights if target.weights else None
 
 

@@ -27,7 +27,7 @@ from reenact.face.action_units import (
 )
 from reenact.face.geometry import canonical_face, farthest_points, to_face_frames
 from reenact.face.topology import LOWER_LIP, UPPER_LIP
-from reenact.targets.clip_files import files_in, person_of
+from reenact.targets.clip_files import files_in, load_labels, load_landmarks, person_of
 from reenact.types import Array
 
 CONTROLS: Final = 96
@@ -65,10 +65,10 @@ def load_motions(folder: Path, stride: int = 1, pseudo_labels: bool = False) -> 
     """
     motions = []
     for path in files_in(folder, ".npz"):
-        with np.load(path, allow_pickle=False) as archive:
-            clip = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
-            known = archive["emotions"].astype(np.intp) if "emotions" in archive else None
+        clip, known = load_landmarks(path), load_labels(path)
         seen = np.flatnonzero(np.isfinite(clip).all(axis=(1, 2)))[::stride]
+        if not len(seen):
+            continue
         labels = None if known is None else known[seen]
         rest = _rest(*to_face_frames(clip[seen]), labels)
         shapes, rotations = to_face_frames(clip[seen], rest)

@@ -62,7 +62,14 @@ class Job:
     def key(self) -> dict[str, Any]:
         """Return everything that the result depends on."""
         stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in self.item.files]
-        return {"files": stamps, "split": self.split, "size": self.size_px, "grey": self.grey}
+        labels = {"kind": self.item.kind, "emotions": list(self.item.emotions)}
+        wanted = {"split": self.split, "size": self.size_px, "grey": self.grey}
+        return {"files": stamps, **labels, **wanted}
+
+    @property
+    def source(self) -> str:
+        """The absolute path of its first file."""
+        return str(self.item.files[0].resolve())
 
 
 @dataclass(slots=True)
@@ -171,6 +178,9 @@ def _done(job: Job) -> dict[str, Any] | None:
     written = [job.out / name for name in mark.get("written", [])]
     if mark.get("key") == job.key() and all(path.is_file() for path in written):
         return mark
+    earlier = mark.get("source", job.source)
+    if earlier != job.source and Path(earlier).exists():
+        return {"why": f"{job.out} has a clip of this name, made from {earlier}; rename one."}
     for path in written:  # outdated, or the person has moved to another split
         path.unlink(missing_ok=True)
         path.with_suffix(".npz").unlink(missing_ok=True)
@@ -267,7 +277,7 @@ def _do(job: Job) -> dict[str, Any]:
         raise SinkError(f"{job.folder} cannot be written: {error.strerror or error}.") from error
     except ReenactError as error:
         result["why"] = str(error)
-    write_json(job.mark, {"name": item.name, **result})
+    write_json(job.mark, {"name": item.name, "source": job.source, **result})
     return result
 
 

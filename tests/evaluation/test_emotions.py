@@ -168,6 +168,7 @@ def test_the_protocol_tells_a_renderer_that_acts_from_copy(tmp_path: Path) -> No
         assert warp["mean"]["acd"] > 0
     assert (tmp_path / "sheet.png").is_file()
     page = (tmp_path / "rate.html").read_text(encoding="utf-8")
+    assert re.search(r'"reenact-rating-[0-9a-f]{64}"', page)
     content = json.loads(re.search(r"const content = (.*);\n", page)[1])  # type: ignore[index]
     asked = [(one["still"], one["emotion"]) for one in content["questions"]]
     assert asked == [("still", emotion) for emotion in EMOTIONS[1:]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_
 from reenact.evaluation.cross_identity import RecordingRenderer
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.evaluation.runner import _stored
 from reenact.expression.emotions import emotion_weights
 from reenact.registry import load
 from reenact.targets.clip_files import decode_clip, load_landmarks
@@ -209,6 +211,43 @@ def test_faces_that_are_not_found_give_no_figure_rather_than_zero() -> None:
     assert figures["akd_px"] is None
     assert figures["au_error"] is None
     assert figures["tracked"] is None
+
+
+def test_pictures_that_are_no_sequence_are_measured_without_temporal_figures(
+    clip_folder: Path,
+) -> None:
+    clip = replace(read_clip(find_clips(clip_folder)[0]), unrelated=True)
+    with FaceReader() as reader:
+        shot = self_reenactment.prepare_clip(clip, reader, frames=3)
+        renderer = load("renderers", "copy").make(Settings().renderer)
+        figures, drawn = self_reenactment.score(shot, "copy", renderer, reader)
+    assert (len(drawn.scored), len(drawn.run)) == (3, 0)
+    assert figures["psnr"] is not None
+    assert figures["flicker"] is figures["consecutive_ssim"] is None
+
+
+@pytest.mark.parametrize("protocol", ["cross", "emotions", "transfer", "wild"])
+@pytest.mark.parametrize("option", [{"target_training": 0.6}, {"body": True}])
+def test_options_of_self_reenactment_are_refused_elsewhere(
+    protocol: Any, option: dict[str, Any], tmp_path: Path
+) -> None:
+    options = evaluation.EvaluationOptions(protocol=protocol, **option)
+    with pytest.raises(ConfigError, match="is for self-reenactment"):
+        evaluation.evaluate(["warp"], tmp_path, options)
+
+
+@pytest.mark.parametrize("names", [["warp_unet"], ["warp_unet", "fan2023"]])
+def test_the_file_holds_every_trained_row(names: list[str]) -> None:
+    every = [f"{name}{row}" for row in ("", " (trained)") for name in names]
+    rows = [f"{row}{body}" for row in every for body in ("", " (body)")]
+    reports: list[Any] = [{"renderer": row, "clips": {}, "mean": {}} for row in rows]
+    stored: Any = _stored(reports, names)
+    if isinstance(stored, dict):
+        assert stored["renderer"] == "warp_unet (trained)"
+        kept = [*stored["beside"], stored["renderer"]]
+    else:
+        kept = [one["renderer"] for one in stored]
+    assert sorted(kept) == sorted(rows)
 
 
 def test_mean_leaves_out_what_was_not_measured() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,6 +82,18 @@ def test_an_exported_file_imports_elsewhere(
             assert weights.read_bytes() == (tmp_path / "trained.safetensors").read_bytes()
     with pytest.raises(TargetError, match="already a target"):
         elsewhere.import_file(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has such names")
+def test_a_file_whose_name_is_not_text_is_imported(
+    store: TargetStore, target: Target, tmp_path: Path
+) -> None:
+    store.create(target)
+    path = store.export_file("somebody", tmp_path)
+    path = path.rename(tmp_path / os.fsdecode(b"b\xe4d.reenact-target"))
+    assert store.import_file(path, "again") == "again"
+    name = store.load("again").metadata["imported from"]
+    assert name == "b\N{REPLACEMENT CHARACTER}d.reenact-target"
 
 
 def test_a_target_with_the_most_notes_imports_elsewhere(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reenact.errors import ReenactError
 from reenact.expression.emotions import EMOTIONS, acted_deviations
 from reenact.face.geometry import canonical_face
 from reenact.models.fusion_network import shipped_network
@@ -76,6 +77,7 @@ def labelled_people(folder: Path) -> Path:
 
 
 def recipe_on(folder: Path, **settings: Any) -> FusionRecipe:
+    torch.manual_seed(0)
     train = labelled_people(folder / "train")
     val = folder / "val"
     val.mkdir(parents=True)
@@ -119,6 +121,16 @@ def test_equations_3_to_6_and_their_weights(tmp_path: Path) -> None:
     # Eq. 6: the step follows the slope of the weighted sum, in the factor k = 2 of Φ.
     slope = 100 * 0.1 + 10 * 2 * 2 * 0.1 - 0.1 * 0.1 * float(torch.sigmoid(-generated))
     assert float(fusion.factor.detach()) == pytest.approx(2 - slope, rel=1e-4)
+
+
+def test_landmark_files_that_are_damaged_or_empty_are_told_or_left_out(tmp_path: Path) -> None:
+    nobody = np.full((3, 478, 3), np.nan, np.float32)
+    np.savez(tmp_path / "nobody.npz", landmarks=nobody)
+    with pytest.raises(ReenactError, match="has no landmark files"):
+        load_motions(tmp_path)
+    np.savez(tmp_path / "other.npz", points=nobody)
+    with pytest.raises(ReenactError, match=r"other\.npz is not a landmark file"):
+        load_motions(tmp_path)
 
 
 def test_a_pair_of_equation_5_is_two_people_with_the_same_label(tmp_path: Path) -> None:

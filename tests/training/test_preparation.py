@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,8 @@ from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.targets.clip_files import UNRELATED, decode_clip, load_landmarks
 from reenact.training.clip_extraction import clips_of_video
-from reenact.training.preparation import MARKS, STILLS, Summary, prepare
+from reenact.training.dataset_layouts import Item
+from reenact.training.preparation import MARKS, STILLS, Job, Summary, _done, prepare
 from reenact.training.sampling import load_clips
 from reenact.types import Image
 from support.clips import write_clip
@@ -165,6 +167,22 @@ def test_a_sequence_keeps_its_emotions_and_people_are_split(
     pictures = decode_clip(clips[0])
     assert pictures.shape == (3, 128, 128, 3)
     assert np.ptp(pictures.astype(int), axis=-1).max() <= 3, "it was to be grey"
+
+
+def test_a_clip_of_another_source_is_kept_and_later_labels_are_read(tmp_path: Path) -> None:
+    one, two, out = (tmp_path / name for name in ("one", "two", "out"))
+    for folder, shift in ((one, 0), (two, 8)):
+        folder.mkdir()
+        write_jpeg(folder / "anna.jpg", np.roll(astronaut(), shift, axis=1))
+    assert prepare(one, out, processes=1).written == 1
+    before = (out / STILLS / "anna.jpg").read_bytes()
+    other = prepare(two, out, processes=1)
+    assert other.written == 0
+    assert "made from" in other.left_out[0][1]
+    assert (out / STILLS / "anna.jpg").read_bytes() == before
+    job = Job(Item("anna", "photo", (one / "anna.jpg",)), out, "", 256)
+    assert _done(job) is not None
+    assert _done(replace(job, item=replace(job.item, emotions=(5,)))) is None
 
 
 def test_a_set_of_pictures_is_no_sequence(tmp_path: Path) -> None:
