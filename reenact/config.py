@@ -259,7 +259,12 @@ class RendererSettings(PartsSection):
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="auto: OpenVINO on a CPU, torch on CUDA"
     )
-    threads: int = Field(0, ge=0, le=64, description="CPU threads of the engine; 0: all cores")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="CPU threads of the engine; 0: the fastest number, which is measured once",
+    )
     weights: UserPath = Field(
         "",
         description="path of a .safetensors file; empty: the target's own weights, else the "

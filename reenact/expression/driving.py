@@ -30,6 +30,9 @@ HOLD_S: Final = 0.6
 """How long a motion that is played once is held at its peak."""
 
 
+_MAX_INTENSITY: Final = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Addition:
     """What is added to the actor's expression in one frame.
@@ -189,5 +192,5 @@ class Driver:
             np.clip(units, 0, 1),
             np.tensordot(levels, acted_deviations(), 1) + np.tensordot(own, action_unit_basis(), 1),
             settings.mix * float(min(max(levels.sum(), units.max()), 1)),
-            settings.intensity * intensity,
+            min(settings.intensity * intensity, _MAX_INTENSITY),
         )

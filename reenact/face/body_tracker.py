@@ -30,6 +30,9 @@ NECK: Final = 0.8
 _WORKING_IOD: Final = 40.0
 """Pictures are scaled down until the inter-ocular distance is about this many px."""
 
+_WORKING_RANGE: Final = 24.0, 80.0
+"""The scale is kept while that distance stays between these, px."""
+
 _COLLAR: Final = 0.35
 _WIDTH: Final = 3.0
 """The torso begins this far below the chin, and reaches this far to each side, iod."""
@@ -203,6 +206,7 @@ class BodyTracker:
         self._torso.reset()
         self._hair.reset()
         self._size: tuple[int, ...] = ()
+        self._shrink = 1
         self._wait = 0
 
     def track(self, image: Image, landmarks: Array) -> SeenBody:
@@ -212,10 +216,12 @@ class BodyTracker:
             image: uint8 (H, W, 3) RGB.
             landmarks: (478, 3) px of the face in it.
         """
-        if image.shape != self._size:
+        iod_px = estimate_pose(landmarks).scale
+        shrink = max(round(iod_px / _WORKING_IOD), 1)
+        near = _WORKING_RANGE[0] < iod_px / self._shrink < _WORKING_RANGE[1]
+        if image.shape != self._size or (shrink != self._shrink and not near):
             self.reset()
-            self._size = image.shape
-            self._shrink = max(round(estimate_pose(landmarks).scale / _WORKING_IOD), 1)
+            self._size, self._shrink = image.shape, shrink
         view = self._view(image, landmarks)
         parts = self._torso, self._hair
         found = [part.follow(view) for part in parts]

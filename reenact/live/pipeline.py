@@ -20,9 +20,10 @@ from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import IdleLife
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
+from reenact.face.action_units import mirrored_units
 from reenact.face.body_tracker import BodyTracker
 from reenact.face.face_search import several_faces
-from reenact.face.geometry import box_shift
+from reenact.face.geometry import box_shift, mirrored_deviation
 from reenact.imaging import smoothstep
 from reenact.live.drives import (
     KnownLandmarks,
@@ -112,6 +113,7 @@ class Reenactor:
     ) -> None:
         self.faces_lost = 0
         self.face_found = False
+        self._drawn = False
         self.settings = settings
         self._tracker = tracker
         self._tracker_lock = threading.Lock()
@@ -258,6 +260,7 @@ class Reenactor:
         return 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
 
     def _draw(self, actor: Frame | None, time_s: float, dt_s: float, index: int) -> Frame:
+        self._drawn = True
         drive = self.drive = None if self._failed else self._drive_of(time_s, dt_s)
         if drive is None:
             self._filter.reset()
@@ -293,6 +296,10 @@ class Reenactor:
             return None
         if self._fused and share:
             acted, fused = self._fused
+            if self.settings.fusion.mirror:
+                units = mirrored_units(acted.action_units)
+                deviation = mirrored_deviation(acted.deviation)
+                acted = replace(acted, deviation=deviation, action_units=units)
             landmarks = landmarks + share * (fused - landmarks)
             expression = between(expression, acted, share)
         body = self._body.body(float(share), landmarks, breath)
@@ -412,12 +419,12 @@ class Reenactor:
             dt_s < _CUT_S and box_shift(last.points, landmarks.points) > _CUT_SHARE
         ):
             self._fusion.reset()
-        first, self.face_found = not self.face_found, True
+        self.face_found = True
         self._warn_of_several_faces()
         self._last = landmarks
         expression = self._fusion.express(landmarks, time_s)
         self._fused = expression, self._fusion.fuse(expression, self._addition)
-        self._presence = 1.0 if first else min(self._presence + step, 1.0)
+        self._presence = min(self._presence + step, 1.0) if self._drawn else 1.0
 
     def _warn_of_several_faces(self) -> None:
         """Warn once if there are several faces, and say which one is followed."""

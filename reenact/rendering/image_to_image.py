@@ -6,6 +6,7 @@ function that builds the network. Importing this module loads no torch.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -119,6 +120,7 @@ class LandmarkRenderer:
 
         network, size, header = load_built(path, import_object(self._build), self._name)
         self.network, self._size = network, size
+        code = file_digest(Path(inspect.getfile(type(network))))  # of this version of the plugin
         example = {
             "picture": np.zeros((1, 3, size, size), np.float32),
             "condition": np.zeros((1, *(self.condition_shape or (1, size, size))), np.float32),
@@ -129,7 +131,7 @@ class LandmarkRenderer:
             self.device,
             self._settings.engine,
             self._settings.threads,
-            key=f"{self._name} {header.get('config', '{}')} {file_digest(path)}",
+            key=f"{self._name} {header.get('config', '{}')} {file_digest(path)} {code}",
         )
         self.engine = self._engine.name
         self._loaded, self.header = path, header

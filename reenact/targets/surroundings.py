@@ -68,6 +68,7 @@ def shown_square(target: Target) -> tuple[int, int, int]:
     high = np.minimum(np.floor((plate - 0.5 - shift) / scale + 0.75), target.crop_size)
     side = int(np.clip((high - low).min(), round(FACE_SHARE * size), size))
     at = np.clip(usual + (size - side) // 2, low, np.maximum(high - side, low))
+    at = np.minimum(at, target.crop_size - side)
     return int(at[0]), int(at[1]), side
 
 

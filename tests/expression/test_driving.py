@@ -178,6 +178,9 @@ def test_a_track_keeps_time_over_a_gap_between_frames(tmp_path: Path) -> None:
     driver = Driver(DriveSettings(), load_track(path))
     shown = [driver.step(min(gap, 0.2), 70.0 + at) for gap, at in ((0, 0), (0.5, 0.5), (2, 2.5))]
     assert [float(one.levels[HAPPY]) for one in shown] == [0, 0, 1]
+    path.write_text("time_s,happy,intensity\n0,1,2\n9,1,2\n")
+    loud = Driver(DriveSettings(intensity=1.5), load_track(path))
+    assert run(loud, 1.0)[-1].intensity == 2
 
 
 @pytest.mark.parametrize(

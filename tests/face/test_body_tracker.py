@@ -83,6 +83,20 @@ def test_a_hand_before_the_torso_hardly_matters_and_a_cut_begins_anew() -> None:
         np.testing.assert_allclose(part.motion, 0, atol=1e-3)
 
 
+def test_the_working_size_follows_a_face_that_comes_or_goes() -> None:
+    picture, points = portrait(), portrait_landmarks().points
+    iod = estimate_pose(points).scale
+    tracker = BodyTracker()
+    for size in (200.0, 60.0, 200.0):
+        wide = cv2.resize(picture, None, fx=size / iod, fy=size / iod)
+        canvas = np.zeros((2000, 2000, 3), np.uint8)
+        canvas[: len(wide), : wide.shape[1]] = wide[:2000, :2000]
+        landmarks = (points + 0.5) * np.float32(size / iod) - 0.5
+        for _ in range(2):
+            assert tracker.track(canvas, landmarks).torso is not None, size
+        assert 24 < size / tracker._shrink < 80
+
+
 def test_without_a_person_there_is_no_body() -> None:
     tracker = BodyTracker()
     plain = np.full((512, 512, 3), 90, np.uint8)

@@ -11,6 +11,7 @@ import pytest
 from reenact.config import Settings, TrackingSettings
 from reenact.errors import PluginError
 from reenact.expression.emotions import EMOTIONS
+from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.regions import lip_gaps
@@ -19,7 +20,7 @@ from reenact.live.pipeline import RETURN_S, Reenactor, open_reenactor
 from reenact.stats import StepTimer
 from reenact.types import Array, Frame, Image, Landmarks, Pose
 from support.actor import AT_REST, FPS, MOUTH_OPENS, acted
-from support.faces import plain_target, portrait_target
+from support.faces import plain_target, portrait_target, target_units
 from support.fakes import GREEN, MAGENTA, FakeRenderer, FakeTracker, plain
 
 TARGET = plain_target(GREEN)
@@ -213,6 +214,36 @@ def test_an_actor_who_goes_away_is_faded_out_and_in_again() -> None:
         assert max(np.abs(np.diff(way))) < 0.25 * whole
         assert way[-1] == pytest.approx(ends, abs=0.15 * whole)
     assert stage.reenactor.faces_lost == 1
+
+
+def test_the_first_face_is_faded_in_unless_it_is_in_the_first_picture() -> None:
+    stage = Stage()
+    stage.act(None, 10)
+    stage.act(posed(12.0), RETURN_FRAMES)
+    way = stage.moved()
+    assert way[0] < 0.25 * way[-1]
+    assert max(np.diff(way)) < 0.25 * way[-1]
+    first = Reenactor(stage.settings, TARGET, stage.tracker, stage.renderer, stage.timer)
+    stage.renderer.drives.clear()
+    for number in range(2):
+        first.step(Frame(plain(MAGENTA), number / FPS, number))
+    at_once, next_one = stage.moved()
+    assert at_once > 0.8 * next_one > 0
+
+
+def test_a_mirrored_expression_is_mirrored_in_all_that_drives_a_renderer() -> None:
+    stage = Stage()
+    stage.act(posed(), 20)
+    shape = to_face_frame(TARGET.neutral, estimate_pose(TARGET.neutral))
+    shape = shape + action_unit_basis()[ACTION_UNITS.index("smile_left")]
+    smiling = replace(posed(), points=to_image(shape, estimate_pose(TARGET.neutral)))
+    left, right = (ACTION_UNITS.index(f"smile_{side}") for side in ("left", "right"))
+    for mirror, most, least in ((False, left, right), (True, right, left)):
+        stage.settings.fusion.mirror = mirror
+        stage.act(smiling, 20)
+        drive = stage.renderer.drives[-1]
+        for units in (drive.expression.action_units, target_units(drive.landmarks, TARGET.neutral)):
+            assert units[most] > units[least] + 0.2
 
 
 def test_without_a_face_the_target_comes_to_rest_and_needs_no_renderer() -> None:

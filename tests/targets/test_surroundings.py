@@ -171,6 +171,18 @@ def test_the_square_around_the_face_stays_within_the_picture(wide: bool) -> None
     np.testing.assert_allclose(sides, [256, 216, 200], atol=1)
 
 
+def test_the_square_of_a_face_at_the_edge_is_whole() -> None:
+    whole = portrait_target()
+    px = float(whole.crop_to_plate[0, 0])
+    first = round(0.35 * whole.plate.shape[1])
+    affine = whole.crop_to_plate - np.array([[0, 0, first], [0, 0, 0]], np.float32)
+    for columns in (round(70 * px), round(120 * px)):
+        plate = np.ascontiguousarray(whole.plate[:, first:][:, :columns])
+        left, top, side = shown_square(replace(whole, plate=plate, crop_to_plate=affine))
+        assert min(left, top) >= 0
+        assert max(left, top) + side <= whole.crop_size
+
+
 def test_beyond_a_narrow_picture_no_second_face_appears() -> None:
     """The surroundings repeat what lies between face and edge, not the face."""
     whole = portrait_target()
