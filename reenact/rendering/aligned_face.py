@@ -15,7 +15,15 @@ import cv2
 import numpy as np
 
 from reenact.config import Emotion
-from reenact.face.geometry import canonical_face, fit_similarity, region_mask, transform_points
+from reenact.face.geometry import (
+    canonical_face,
+    estimate_pose,
+    fit_similarity,
+    region_mask,
+    to_face_frame,
+    transform_points,
+)
+from reenact.face.regions import lip_gaps
 from reenact.face.topology import LIPS_OUTER, N_SKIN, RIGID
 from reenact.imaging import crop_image, from_unit, invert_affine, to_unit
 from reenact.rendering.image_to_image import LandmarkRenderer
@@ -40,8 +48,10 @@ _SOFT: Final = 0.03
 _MOUTH_DILATION: Final = 2.0
 """Dilation of the photo's lips, in blurs, which makes room for a mouth that opens."""
 
-_ADDED_SHARE: Final = 0.75
-"""Share of the mouth's residual that is added; all of it would leave a smear beside the lips."""
+_LIP_GAPS: Final = 0.03, 0.1
+_ADDED_SHARES: Final = 0.9, 0.5
+"""Shares of the mouth's residual that are added at these gaps between the photo's lips, iod. An
+open mouth shows its own teeth, which the flow moves; all of the residual would smear them."""
 
 _FLOW_PX: Final = 128
 """Side of the pictures between which optical flow is computed."""
@@ -107,6 +117,11 @@ def motion(face: Array, drawn: Array) -> Array:
     return np.asarray(cv2.GaussianBlur(small, (0, 0), _FLOW_BLUR * size), np.float32)
 
 
+def _lip_gap(points: Array) -> float:
+    """Return the mean gap between the middles of the lips of a face, (478, 3) px, in iod."""
+    return float(lip_gaps(to_face_frame(points, estimate_pose(points)))[3:6].mean())
+
+
 def ramp_from_rest(activation: float) -> float:
     """Return a strength: 0 at rest, rising to 1 at an activation of .1.
 
@@ -120,7 +135,7 @@ class _Drawing(NamedTuple):
 
     Attributes:
         condition: (1, ...), the network's input.
-        change: (3, S, S), the drawn face minus the target's, times the gain.
+        change: (3, S, S), the drawn face minus the target's.
         flow: (H, W, 2) px, from each pixel of the drawn photo to its source in the reference.
     """
 
@@ -133,7 +148,7 @@ class AlignedRenderer(LandmarkRenderer):
     """Warps the target's first reference as the network moves its aligned face.
 
     A subclass sets `condition_shape` and `condition`. The network maps a face (N, 3, S, S) in -1..1
-    and the condition to a face; the weights' header may hold a `gain`, a factor on the change. The
+    and the condition to a face; the weights' header may hold a `gain`, a factor on the motion. The
     network's output and its flow are reused while the condition stays the same.
     """
 
@@ -149,7 +164,8 @@ class AlignedRenderer(LandmarkRenderer):
         face = crop_image(self._reference, self._affine, self._size)
         self._face = to_unit(face[None])
         points = transform_points(target.landmarks[0], self._affine)
-        self._mouth = _ADDED_SHARE * soft_region(points, LIPS_OUTER, self._size, _MOUTH_DILATION)
+        mouth = soft_region(points, LIPS_OUTER, self._size, _MOUTH_DILATION)
+        self._mouth = mouth * np.float32(np.interp(_lip_gap(points), _LIP_GAPS, _ADDED_SHARES))
         self._engine.hold("picture", self._face)
         self._gain = float(self.header.get("gain", 1))
         self._drawing: _Drawing | None = None
@@ -186,9 +202,11 @@ class AlignedRenderer(LandmarkRenderer):
         if drawing is None or not np.array_equal(drawing.condition, condition):
             (drawn,) = self._engine({"condition": condition})
             face = self._face[0]
-            change = np.float32(self._gain) * (drawn[0] - face)
-            # The flow is that of the whole change: computed at each strength it would tremble.
-            flow = self._to_reference(motion(face, face + change) @ self._to_photo.T)
+            change = drawn[0] - face
+            # The flow is that of the whole change: computed at each strength it would tremble. It
+            # alone has the gain, which would turn removed lips white and new teeth glaring.
+            moved = motion(face, face + np.float32(self._gain) * change)
+            flow = self._to_reference(moved @ self._to_photo.T)
             drawing = self._drawing = _Drawing(condition.copy(), change, flow)
         return drawing
 

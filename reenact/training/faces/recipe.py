@@ -54,8 +54,8 @@ class FaceGanConfig(FaceData):
         critics_alone: share of the training after that in which the critics are trained but do
             not yet train the generator (ours): untrained critics would undo its progress.
         windowed, residual: see `masked_generator.MaskedConfig`.
-        gain: factor on the generator's change wherever it is used, because squared errors make it
-            change too little (ours).
+        gain: factor on the generator's change in validation, and on the motion of photos, because
+            squared errors make it change too little (ours).
         start: weights of the same architecture from which the generator starts; "": random ones.
     """
 
