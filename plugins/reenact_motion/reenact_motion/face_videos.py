@@ -48,7 +48,7 @@ class VideoData(PeopleData):
         size_px: S, side of the aligned faces.
         batch_size: videos in each step of a network.
         max_angle: degrees that a head may be turned.
-        acted_frames: of each clip that are bent to all emotions.
+        acted_frames: of each clip that are drawn with all emotions.
     """
 
     size_px: PositiveInt = 64
@@ -91,7 +91,7 @@ def find_clips(folder: Path) -> list[ClipFile]:
 
 
 def load_videos(clips: Sequence[ClipFile], data: VideoData) -> list[FaceVideo]:
-    """Cut rises out of clips, and bend frames of them. Raises ReenactError if one is damaged."""
+    """Cut rises out of clips, and act on frames of them. Raises ReenactError if one is damaged."""
     videos: list[FaceVideo] = []
     for clip in clips:
         found = read_expressions(clip.path.with_suffix(".npz"))

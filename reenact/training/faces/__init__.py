@@ -1,5 +1,5 @@
 """Training of generators that draw an aligned face from a condition vector.
 
-Clips are turned into aligned faces with expression labels, some of them warped to acted emotions.
+Clips are turned into aligned faces with expression labels, some of them drawn with acted emotions.
 `recipe` trains a generator on them against its critics.
 """

@@ -37,7 +37,7 @@ class FaceData(PeopleData):
         frames: maximum number of frames of each clip; half of them evenly spread, half those with
             the strongest expression.
         max_angle: maximum rotation of the head, degrees.
-        acted_frames: frames of each training clip that are also warped to all emotions
+        acted_frames: frames of each training clip that are also drawn with all emotions
             (`acted_faces`; ours).
     """
 
@@ -103,7 +103,7 @@ def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
 
 
 def load_acted(folder: Path, data: FaceData, people: Collection[str]) -> list[LabelledClip]:
-    """Warp frames of these people's clips to all emotions; each frame becomes a clip of its own.
+    """Draw frames of these people's clips with all emotions; each frame becomes a clip of its own.
 
     Half of the frames are evenly spread, half have the weakest expression. Raises ReenactError if
     a clip is damaged.

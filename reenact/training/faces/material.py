@@ -130,7 +130,7 @@ def load_faces(data: FaceData, group: Grouping | None = None) -> FaceMaterial:
     if data.acted_frames:
         people = {clip.identity for clip in train}
         train = [*train, *load_acted(Path(data.train), data, people)]
-        description += f", {data.acted_frames} frames of each also warped to emotions"
+        description += f", {data.acted_frames} frames of each also drawn with emotions"
     return FaceMaterial(train, held_out, description, group)
 
 
