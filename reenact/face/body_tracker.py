@@ -216,13 +216,13 @@ class BodyTracker:
             image: uint8 (H, W, 3) RGB.
             landmarks: (478, 3) px of the face in it.
         """
-        iod_px = estimate_pose(landmarks).scale
-        shrink = max(round(iod_px / _WORKING_IOD), 1)
-        near = _WORKING_RANGE[0] < iod_px / self._shrink < _WORKING_RANGE[1]
-        if image.shape != self._size or (shrink != self._shrink and not near):
-            self.reset()
-            self._size, self._shrink = image.shape, shrink
+        if image.shape != self._size:
+            self._begin(image, _shrink_for(estimate_pose(landmarks).scale))
         view = self._view(image, landmarks)
+        shrink = _shrink_for(view.pose.scale * self._shrink)
+        if shrink != self._shrink and not _WORKING_RANGE[0] < view.pose.scale < _WORKING_RANGE[1]:
+            self._begin(image, shrink)
+            view = self._view(image, landmarks)
         parts = self._torso, self._hair
         found = [part.follow(view) for part in parts]
         self._wait = max(self._wait - 1, 0)
@@ -234,6 +234,10 @@ class BodyTracker:
                 if wanted[number]:
                     found[number] = part.begin(view, mask)
         return SeenBody(*found)
+
+    def _begin(self, image: Image, shrink: int) -> None:
+        self.reset()
+        self._size, self._shrink = image.shape, shrink
 
     def _view(self, image: Image, landmarks: Array) -> _View:
         """Return a picture in grey at the working size; an integer factor makes this fast."""
@@ -263,6 +267,11 @@ class BodyTracker:
         cv2.fillPoly(hair, [oval], (0,))
         cv2.polylines(hair, [oval], True, (0,), max(round(2 * _HAIRLINE * iod), 1))
         return [torso, hair]
+
+
+def _shrink_for(iod_px: float) -> int:
+    """Return the integer by which a picture is scaled down."""
+    return max(round(iod_px / _WORKING_IOD), 1)
 
 
 def _similarity(
