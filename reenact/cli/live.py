@@ -137,16 +137,11 @@ def check_files(arguments: Namespace, sinks: Sequence[str], track: str) -> dict[
         SinkError: an output or the report would replace an input or each other, or the report
             cannot be written.
     """
-    from reenact.registry import split
-    from reenact.sinks.fanout import check_outputs
+    from reenact.sinks.fanout import check_outputs, input_files
     from reenact.storage import check_writable
 
-    inputs: dict[str, object] = {
-        "source": split(arguments.source)[1] if arguments.source else None,
-        "target": arguments.target,
-        "CONFIG": arguments.config,
-        "track": track,
-    }
+    inputs = input_files(arguments.source, arguments.config, track)
+    inputs["target"] = arguments.target
     report = arguments.report
     if report is not None:
         check_writable(report)

@@ -57,18 +57,16 @@ def check_no_address(arguments: Namespace) -> None:
 
 def panel(arguments: Namespace) -> int:
     """Serve the page until Ctrl-C; if a target was typed, start a session with it at once."""
-    from reenact.live.settings import load_settings
     from reenact.panel.server import PanelServer
     from reenact.panel.studio import Studio
 
     outputs = arguments.sink or []
-    settings = load_settings(arguments.config, arguments.assignments)
-    check_files(arguments, outputs, settings.drive.track)
     with (
         Interruption() as interruption,
         Studio(arguments.config, arguments.assignments) as studio,
         PanelServer(studio, _address(arguments)) as server,
     ):
+        check_files(arguments, outputs, studio.settings().drive.track)
         print(f"The panel: {server.url}", file=sys.stderr, flush=True)
         if not arguments.no_browser and _has_screen():
             webbrowser.open(server.url_once)

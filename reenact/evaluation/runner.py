@@ -231,11 +231,11 @@ def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Re
         others = [report for report in reports if report is not trained[0]]
         beside = {r["renderer"]: {"clips": r["clips"], "mean": r["mean"]} for r in others}
         return {**trained[0], "beside": beside}
+    names = [report["renderer"].removesuffix(" (body)") for report in reports]
     chosen = [
         report
-        for report in reports
-        if report["renderer"].removesuffix(" (body)") in asked
-        or fine_tuned.is_trained(report["renderer"].removesuffix(" (body)"))
+        for report, name in zip(reports, names, strict=True)
+        if name in asked or fine_tuned.is_trained(name)
     ]
     return chosen[0] if len(chosen) == 1 else chosen
 

@@ -29,8 +29,8 @@ MOTION_FPS: Final = 25.0
 HOLD_S: Final = 0.6
 """How long a motion that is played once is held at its peak."""
 
-
-_MAX_INTENSITY: Final = 2.0
+MAX_INTENSITY: Final = 2.0
+"""Maximum strength of the whole expression; 1: as acted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class Driver:
         self._cause = "actor"
         self._since_s = EASE_S
         self._start_s: float | None = None
+        self._track_s = 0.0
         self._motion: Array | None = None
         self._seed = 0
         self._playing = ""
@@ -192,5 +193,5 @@ class Driver:
             np.clip(units, 0, 1),
             np.tensordot(levels, acted_deviations(), 1) + np.tensordot(own, action_unit_basis(), 1),
             settings.mix * float(min(max(levels.sum(), units.max()), 1)),
-            min(settings.intensity * intensity, _MAX_INTENSITY),
+            min(settings.intensity * intensity, MAX_INTENSITY),
         )

@@ -114,6 +114,11 @@ def lip_gaps(shape: Array) -> Array:
     return _gaps(shape, _LIPS)
 
 
+def mouth_gap(shape: Array) -> float:
+    """Return the mean gap between the middles of the lips, iod."""
+    return float(lip_gaps(shape)[3:6].mean())
+
+
 def _gaps(shape: Array, pairs: NDArray[np.int64]) -> Array:
     heights = shape[:, 1].take(pairs)
     return np.asarray(heights[:, 1] - heights[:, 0])

@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 from reenact.config import Emotion
 from reenact.errors import ConfigError
+from reenact.expression.driving import MAX_INTENSITY
 from reenact.live.controls import Controls
 from reenact.live.settings import Setting, walk
 
@@ -80,7 +81,7 @@ def _intensity(controls: Controls, step: str) -> str:
         wanted = drive.intensity + float(step)
     except ValueError:
         raise ConfigError(f"intensity={step}: give a number, such as intensity=+0.1.") from None
-    controls.update("drive", "intensity", round(min(max(wanted, 0.0), 2.0), 2))
+    controls.update("drive", "intensity", round(min(max(wanted, 0.0), MAX_INTENSITY), 2))
     return f"Intensity {drive.intensity:.1f}."
 
 

@@ -29,6 +29,7 @@ _REMOVED: Final = ".removed"
 
 _KEPT_S: Final = 24 * 3600.0
 """Time after which a removed target is deleted whose panel did not end properly."""
+
 _POLL_S: Final = 0.2
 _STOP_S: Final = 60.0
 

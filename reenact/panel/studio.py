@@ -27,7 +27,8 @@ from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job, Jobs
 from reenact.panel.preview import NewestPicture, PanelSink, SourceWatch
 from reenact.panel.uploads import Uploads
-from reenact.registry import available, split
+from reenact.registry import available
+from reenact.sinks.fanout import input_files
 from reenact.storage import atomic_write, data_folder
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import TargetStore
@@ -286,11 +287,7 @@ class Studio(ClosesOnExit):
             with contextlib.suppress(ReenactError):
                 self.watch_source(watched)  # the page still shows the camera choice
             return None
-        inputs: dict[str, object] = {
-            "source": split(choice.source)[1],
-            "CONFIG": self._config,
-            "track": settings.drive.track,
-        }
+        inputs = input_files(choice.source, self._config, settings.drive.track)
         controls = Controls(session, choice.target, store=self.gallery.store, inputs=inputs)
         for output in choice.outputs:
             controls.try_output(output)

@@ -23,7 +23,7 @@ from reenact.face.geometry import (
     to_face_frame,
     transform_points,
 )
-from reenact.face.regions import lip_gaps
+from reenact.face.regions import mouth_gap
 from reenact.face.topology import LIPS_OUTER, N_SKIN, RIGID
 from reenact.imaging import crop_image, from_unit, invert_affine, to_unit
 from reenact.rendering.image_to_image import LandmarkRenderer
@@ -117,11 +117,6 @@ def motion(face: Array, drawn: Array) -> Array:
     return np.asarray(cv2.GaussianBlur(small, (0, 0), _FLOW_BLUR * size), np.float32)
 
 
-def _lip_gap(points: Array) -> float:
-    """Return the mean gap between the middles of the lips of a face, (478, 3) px, in iod."""
-    return float(lip_gaps(to_face_frame(points, estimate_pose(points)))[3:6].mean())
-
-
 def ramp_from_rest(activation: float) -> float:
     """Return a strength: 0 at rest, rising to 1 at an activation of .1.
 
@@ -165,7 +160,8 @@ class AlignedRenderer(LandmarkRenderer):
         self._face = to_unit(face[None])
         points = transform_points(target.landmarks[0], self._affine)
         mouth = soft_region(points, LIPS_OUTER, self._size, _MOUTH_DILATION)
-        self._mouth = mouth * np.float32(np.interp(_lip_gap(points), _LIP_GAPS, _ADDED_SHARES))
+        gap = mouth_gap(to_face_frame(points, estimate_pose(points)))
+        self._mouth = mouth * np.float32(np.interp(gap, _LIP_GAPS, _ADDED_SHARES))
         self._engine.hold("picture", self._face)
         self._gain = float(self.header.get("gain", 1))
         self._drawing: _Drawing | None = None

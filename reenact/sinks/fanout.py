@@ -211,6 +211,11 @@ def check_written_once(sinks: Sequence[str]) -> None:
             raise SinkError(f"Two outputs write to {path}; give each its own file.")
 
 
+def input_files(source: str, config: object, track: str) -> dict[str, object]:
+    """Return the files that a run reads, or None, for `check_outputs`; `source` as typed."""
+    return {"source": split(source)[1] if source else None, "CONFIG": config, "track": track}
+
+
 def check_outputs(sinks: Sequence[str], inputs: Mapping[str, object]) -> None:
     """Raise SinkError if a sink would write to an input file of the run, or another sink's file.
 

@@ -80,6 +80,7 @@ def test_a_session_outlives_the_server(panel: Panel) -> None:
     panel.start("pattern")
     panel.server.close()
     panel.frames(20)
+    assert panel.studio.running().snapshot()["state"] == "running"
 
 
 def test_pictures_are_further_apart_while_the_session_falls_short(

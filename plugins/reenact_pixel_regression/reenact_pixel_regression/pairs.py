@@ -19,7 +19,7 @@ from reenact.evaluation.clips import find_clips
 from reenact.evaluation.recognition import read_expressions
 from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
 from reenact.face.geometry import canonical_face, mirrored_deviation
-from reenact.face.regions import apply_contact, lip_gaps
+from reenact.face.regions import apply_contact, mouth_gap
 from reenact.face.topology import ACTION_UNITS, MOUTH_CORNERS
 from reenact.targets.clip_files import decode_clip, load_landmarks, person_of
 from reenact.types import Array, Image
@@ -208,7 +208,7 @@ def align(pairs: Sequence[FacePair], expression: str, motion: Array) -> AlignedP
 
 def _lips(deviation: Array) -> float:
     """Return how much farther the lips are apart than at rest, iod."""
-    return float(lip_gaps(deviation)[3:6].mean())
+    return mouth_gap(deviation)
 
 
 def _leant(pair: FacePair, expression: str) -> Array:

@@ -38,7 +38,7 @@ class FaceData(PeopleData):
             the strongest expression.
         max_angle: maximum rotation of the head, degrees.
         acted_frames: frames of each training clip that are also drawn with all emotions
-            (`acted_faces`; ours).
+            (`faces.acted`; ours).
     """
 
     size_px: PositiveInt = 128

@@ -92,8 +92,8 @@ class FaceMaterial:
                     groups.setdefault(key, []).append((clip, row))
         if not groups:
             raise ReenactError(
-                "No training face clearly shows an emotion or rest; add clips, or warp some faces "
-                "to emotions with --set settings.acted_frames=6."
+                "No training face clearly shows an emotion or rest; add clips, or draw some faces "
+                "with emotions by --set settings.acted_frames=6."
             )
         self.groups = list(groups)
         self._groups = list(groups.values())
