@@ -105,7 +105,7 @@ class PerformanceWriter:
     def _begin(self, first: PerformanceFrame) -> None:
         start = np.zeros(1, START)
         stored = np.full(_FACE, np.nan, np.float32) if first.stored is None else first.stored
-        start[0] = VERSION, self._fps, stored
+        start[0] = VERSION, min(self._fps, _MAX_FPS), stored
         np.save(self._file, start, allow_pickle=False)
         self._frames_at = self._file.tell()
         self._file.write(_header(0))

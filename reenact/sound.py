@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Collection, Iterator
 from typing import Protocol, runtime_checkable
@@ -46,7 +47,7 @@ class Sound(ClosesOnExit):
         self.begins_late = late and (codec.name != "aac" or codec.extradata is not None)
 
     def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
-        """Add the track to a file without packets, if the file can hold its codec."""
+        """Add the track to a file without packets, if the file can hold it."""
         known = getattr(self._track.codec_context, "codec", None)
         codec = known.canonical_name if known is not None else "of an unknown kind"
         if codec not in codecs:
@@ -55,6 +56,14 @@ class Sound(ClosesOnExit):
                 self._name,
                 codec,
                 ", ".join(sorted(codecs)),
+            )
+            return
+        if not self._fits(container.format.name):
+            log.warning(
+                "The sound of %s (%s) is left out: it does not fit the written file; write .mkv to "
+                "keep it.",
+                self._name,
+                codec,
             )
             return
         self._copy = container.add_stream_from_template(self._track)
@@ -80,6 +89,21 @@ class Sound(ClosesOnExit):
         """Close the file; may be called twice."""
         self._held = None
         self._input.close()
+
+    def _fits(self, file_format: str) -> bool:
+        """Copy the first packet into a file in memory: a file refuses some tracks at its end."""
+        if self._held is None:
+            return True
+        _, held = self._held
+        packet = Packet(bytes(held))
+        packet.pts, packet.dts, packet.time_base = held.pts, held.dts, held.time_base
+        try:
+            with av.open(io.BytesIO(), "w", format=file_format) as trial:
+                packet.stream = trial.add_stream_from_template(self._track)
+                trial.mux(packet)
+        except (av.FFmpegError, ValueError):
+            return False
+        return True
 
     def _later_packets(self) -> Iterator[tuple[float, Packet[AudioStream]]]:
         """Yield times in s and packets from the first picture on, where all times count from."""

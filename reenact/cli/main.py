@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import signal
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     separate_python_stderr()
+    _print_any_text()
     _prepare_libraries()
     with _warnings_on_stderr(), _interrupt_on_signals():
         try:
@@ -98,6 +100,12 @@ def _report(error: Exception) -> int:
         return 0  # nobody reads stdout any more, as after `| head`
     traceback.print_exception(error)
     return EXIT_BUG
+
+
+def _print_any_text() -> None:
+    """Print "?" for what the encoding of stdout lacks, as of a file on Windows."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _prepare_libraries() -> None:

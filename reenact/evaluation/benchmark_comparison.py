@@ -86,9 +86,9 @@ def compare(
         "rounds": rounds,
         "figures": figures,
     }
-    print(_as_table(report))
     if json_path is not None:
         write_json(json_path, report)
+    print(_as_table(report))
     return report
 
 

@@ -43,6 +43,12 @@ _EASE: Final = 0.2
 
 _MAX_QUEUED: Final = 3000
 
+_MAX_LATENCY_S: Final = 2.0
+"""A sound card that says that its sound is older does not know its time."""
+
+_SILENT_S: Final = 3.0
+"""A microphone that sends nothing for longer is reported."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -103,6 +109,8 @@ class SoundCard(ClosesOnExit):
 
     def _heard(self, samples: NDArray[np.int16], count: int, times: Any, status: Any) -> None:
         ago_s = times.currentTime - times.inputBufferAdcTime
+        if not (times.inputBufferAdcTime and 0 <= ago_s < _MAX_LATENCY_S):  # Windows' MME has none
+            ago_s = count / RATE_HZ + self._stream.latency
         self._pieces.append(Piece(samples[:, 0].copy(), time.monotonic() - ago_s))
 
 
@@ -125,6 +133,7 @@ class LiveSound(ClosesOnExit):
         self._stream: AudioStream | None = None
         self._written = 0
         self._gap = 0.0
+        self._heard_s = time.monotonic()
 
     def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
         """Add a track to a file that has no packets yet."""
@@ -140,15 +149,24 @@ class LiveSound(ClosesOnExit):
         self._container = container
 
     def begin(self, time_s: float) -> None:
-        """Set the time at which the first picture was captured; older sound is dropped."""
+        """Set the time of capture at which the file begins; older sound is dropped."""
         self._start_s = time_s
 
     def copy(self, until_s: float) -> None:
         """Encode what the microphone has delivered; `until_s` is ignored, because it is live."""
         if self._start_s is None:
             return
-        for piece in self._microphone.take():
+        pieces, now_s = self._microphone.take(), time.monotonic()
+        for piece in pieces:
             self._add(piece, piece.captured_s - self._start_s)
+        if pieces:
+            self._heard_s = now_s
+        elif now_s - self._heard_s > _SILENT_S:
+            self._heard_s = float("inf")  # tell it once
+            log.warning(
+                "The microphone sends nothing any more; the recording goes on without sound. "
+                "Connect it and record again."
+            )
 
     def finish(self) -> None:
         """Flush the encoder."""

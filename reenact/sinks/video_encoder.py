@@ -30,6 +30,9 @@ _KEYFRAME_S: Final = 2.0
 _RESTART_S: Final = 1.0
 """A time that goes back by more than this means that the source has started over."""
 
+_MAX_GAP_S: Final = 3600.0
+"""A longer gap is left out: the machine slept, and MP4 cannot store frames of several hours."""
+
 _BT709: Final = 1
 _LIMITED_RANGE: Final = 1
 
@@ -237,9 +240,12 @@ class VideoEncoder:
                 self._sound.begin(time_s)
             return 0
         ticks = round((time_s - self._origin_s) * self._ticks_per_s)
-        if ticks < self._ticks - _RESTART_S * self._ticks_per_s:
+        gap_s = (ticks - self._ticks) / self._ticks_per_s
+        if not -_RESTART_S <= gap_s <= _MAX_GAP_S:
             ticks = self._ticks + min(self._interval_ticks, self._max_last_ticks)
             self._origin_s = time_s - ticks / self._ticks_per_s
+            if self._sound is not None:
+                self._sound.begin(self._origin_s)
         return max(ticks, self._ticks + 1)
 
     def _convert(self, image: Image, ticks: int) -> VideoFrame:

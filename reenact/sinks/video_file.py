@@ -86,6 +86,7 @@ class FileSink(ClosesOnExit):
         self._encoder: VideoEncoder | None = None
         self._partial: Path | None = None
         self._open_sound: Callable[[], SoundTrack | None] = lambda: None
+        self._own_sound: SoundTrack | None = None
         if self.path.is_dir():
             raise SinkError(f"{path} is a folder; name a file to write.")
         file_format = FORMATS.get(self.path.suffix.lower())
@@ -100,6 +101,11 @@ class FileSink(ClosesOnExit):
     def take_sound(self, open_sound: Callable[[], SoundTrack | None]) -> None:
         """Copy this sound into the file; call it before `open`."""
         self._open_sound = open_sound
+
+    def own_sound(self, sound: SoundTrack) -> None:
+        """Copy this sound, and close it with the sink, whether there was a frame or not."""
+        self._own_sound = sound
+        self._open_sound = lambda: sound
 
     def __exit__(self, *error: object) -> None:
         if error[0] is None:
@@ -149,6 +155,7 @@ class FileSink(ClosesOnExit):
         with self._lock:
             encoder, partial = self._encoder, self._partial
             if encoder is None or partial is None:
+                self.abandon()
                 return
             try:
                 encoder.finish()
@@ -175,6 +182,8 @@ class FileSink(ClosesOnExit):
             if partial is not None:
                 with contextlib.suppress(OSError):
                     partial.unlink()
+            if self._own_sound is not None:
+                self._own_sound.close()
 
     def _failed(self, error: Exception) -> SinkError:
         """Give up the file and return the error; see `write` for what is kept."""

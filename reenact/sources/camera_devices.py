@@ -31,6 +31,9 @@ _NO_PERMISSION: Final = {
     "darwin": "allow your terminal under System Settings > Privacy & Security > Camera and "
     "start it again",
 }
+_VIRTUAL: Final = ("virtual", "unity video capture")
+"""What names of virtual cameras contain on Windows and macOS."""
+
 _BUSY: Final = {
     "linux": "close the program that has it open (`fuser -v {node}` names it)",
     "win32": "close the other program that uses it (Zoom, Teams, OBS, a browser tab)",
@@ -48,8 +51,8 @@ class CameraInfo:
         node: the device node on Linux, else "".
         port: distinguishes two cameras of one model: the USB port on Linux, the system's own
             identifier on Windows and macOS; "" if unknown.
-        is_loopback: True for a v4l2loopback device, which shows what another program sends,
-            perhaps this one.
+        is_loopback: True for a virtual camera, which shows what another program sends, perhaps
+            this one; known by its name on Windows and macOS.
     """
 
     index: int
@@ -74,7 +77,12 @@ def list_cameras() -> list[CameraInfo]:
         if _SYSTEM.startswith("linux"):
             camera = _linux_camera(found.index, name, found.path or "")
         else:
-            camera = CameraInfo(found.index, name, port=found.path or "")
+            camera = CameraInfo(
+                found.index,
+                name,
+                port=found.path or "",
+                is_loopback=any(word in name.casefold() for word in _VIRTUAL),
+            )
         if camera is not None:
             cameras.append(camera)
     return sorted(cameras, key=lambda camera: (camera.is_loopback, camera.index))

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from reenact.config import Section
 from reenact.errors import SourceError
-from reenact.imaging import turned
+from reenact.imaging import letterbox, turned
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
 from reenact.sound import Sound
@@ -170,10 +170,10 @@ class VideoSource(ClosesOnExit):
         stream, container = self._stream, self._container
         rate = stream.average_rate or stream.guessed_rate
         self.fps = float(rate) if rate else _DEFAULT_FPS
-        self.duration_s: float | None = None
-        if stream.duration and stream.time_base:
-            self.duration_s = float(stream.duration * stream.time_base)
-        elif container.duration and container.duration > 0:
+        self.duration_s = _duration_s(stream)
+        # The length of a file may be that of its sound.
+        self._knows_its_end = self.duration_s is not None or len(container.streams) == 1
+        if self.duration_s is None and container.duration and container.duration > 0:
             self.duration_s = container.duration / 1e6
         self._pass_frames = stream.frames or round((self.duration_s or 0.0) * self.fps)
         self.frames_total = None if self._loop else self._pass_frames or None
@@ -215,8 +215,7 @@ class VideoSource(ClosesOnExit):
         height, width = image.shape[:2]
         if self._index == 0:
             self.size = (width, height)
-        elif (width, height) != self.size:  # some streams change their size
-            image = np.asarray(cv2.resize(image, self.size, interpolation=cv2.INTER_AREA), np.uint8)
+        image = letterbox(image, self.size)  # some streams change their size
         frame = Frame(image=image, time_s=self._time_of(decoded), index=self._index)
         self._last_s = frame.time_s
         self._index += 1
@@ -251,7 +250,8 @@ class VideoSource(ClosesOnExit):
             return
         length_s = self._last_s - self._pass_start_s + 1 / self.fps
         missing_s = (self.duration_s or 0.0) - length_s
-        if self._damaged or missing_s > max(_CUT_TOLERANCE_S, 2 / self.fps):
+        is_cut = self._knows_its_end and missing_s > max(_CUT_TOLERANCE_S, 2 / self.fps)
+        if self._damaged or is_cut:
             self._warned = True
             _log.warning(
                 "%s is damaged or cut off: %d of about %s frames could be read.",
@@ -259,6 +259,17 @@ class VideoSource(ClosesOnExit):
                 self._frames_this_pass,
                 self._pass_frames or "an unknown number of",
             )
+
+
+def _duration_s(stream: VideoStream) -> float | None:
+    """Return the length of the pictures; None if the file does not say it."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    try:  # Matroska has it as text, such as 00:01:02.500000000
+        hours, minutes, seconds = map(float, stream.metadata["DURATION"].split(":"))
+    except (KeyError, ValueError):
+        return None
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> Image:

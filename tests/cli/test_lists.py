@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,16 @@ def test_cameras_prints_each_as_it_is_typed(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "webcam:2  HD Webcam"
     assert lines[1].startswith("webcam:7  Loop  (")
+
+
+def test_a_name_that_the_encoding_of_stdout_lacks_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, printed = str(save_astronaut(tmp_path)), io.BytesIO()
+    assert main(["target", "create", "Анна", "--from", photo, "--yes"]) == 0
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "cp1252"))
+    assert main(["target", "list"]) == 0
+    assert printed.getvalue().startswith(b"????")
 
 
 def test_targets_are_created_listed_shown_exported_renamed_and_removed(

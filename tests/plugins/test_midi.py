@@ -119,6 +119,16 @@ def test_a_device_may_be_plugged_in_later_and_pulled_out(
             keyboard.connected = []
 
 
+def test_the_port_that_connects_programs_is_no_device(
+    keyboard: Keyboard, controls: Controls
+) -> None:
+    keyboard.connected = ["Midi Through:Midi Through Port-0 14:0", "Pads"]
+    with listening(controls):
+        assert controls.remotes["midi"] == ""
+        keyboard.connected = ["Midi Through:Midi Through Port-0 14:0"]
+        until(lambda: controls.remotes["midi"] != "")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

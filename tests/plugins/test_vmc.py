@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +27,9 @@ sys.path.append(str(PLUGINS / "reenact_vmc"))
 pytest.importorskip("pythonosc", reason="python-osc is not installed")
 
 from pythonosc.osc_bundle import OscBundle
+from pythonosc.osc_bundle_builder import OscBundleBuilder
+from pythonosc.osc_message_builder import OscMessageBuilder
+from pythonosc.udp_client import UDPClient
 from reenact_vmc import protocol
 from reenact_vmc.sink import VmcSink
 from reenact_vmc.source import VmcSource
@@ -64,7 +69,7 @@ def test_the_sink_sends_head_and_blend_shapes_as_the_protocol_lays_them_out() ->
         sink.write(acted(units_of(jaw_drop=0.5, mouth_open=0.2, blink_left=1.0), turn=(0, -0.4, 0)))
         messages = received(listener)
     assert messages[0] == (protocol.OK, [1])
-    assert messages[1] == (protocol.TIME, [1.5])
+    assert messages[1] == (protocol.TIME, [0.0])
     address_of_bone, (bone, *numbers) = messages[2]
     assert (address_of_bone, bone) == (protocol.BONE, "Head")
     np.testing.assert_allclose(numbers, [0, 0, 0, 0, np.sin(-0.2), 0, np.cos(-0.2)], atol=1e-5)
@@ -100,6 +105,31 @@ def test_what_the_sink_sends_moves_the_face_of_the_source() -> None:
     assert np.corrcoef(done, said)[0, 1] > 0.9
     assert done[ACTION_UNITS.index("blink_left")] > 0.7
     assert done[ACTION_UNITS.index("blink_right")] < 0.2
+
+
+def test_a_senders_clock_that_is_ahead_delays_nothing() -> None:
+    ahead = OscBundleBuilder(int(time.time()) + 60)
+    ahead.add_content(OscMessageBuilder(protocol.APPLY).build())
+    port = free_port()
+    with VmcSource(port) as source:
+        UDPClient("127.0.0.1", int(port)).send(ahead.build())
+        assert source.read() is not None
+
+
+def test_a_network_that_is_gone_for_a_moment_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: UDPClient, content: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    with marionette() as (address, listener), VmcSink(address) as sink:
+        with monkeypatch.context() as gone:
+            gone.setattr(UDPClient, "send", refuse)
+            for number in range(3):
+                sink.write(Frame(PICTURE, 900_000.0 + number, number))
+        assert caplog.text.count("Network is unreachable") == 1
+        sink.write(Frame(PICTURE, 900_003.5, 3))
+        assert received(listener)[1] == (protocol.TIME, [3.5])
 
 
 def test_names_in_any_case_count_and_nonsense_moves_nothing() -> None:

@@ -6,12 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from reenact.sinks.live_sound import RATE_HZ, LiveSound, Piece
+from reenact.sinks.live_sound import RATE_HZ, LiveSound, Piece, SoundCard
 from reenact.sinks.video_file import FileSink
 from reenact.types import Frame
 from support.clap_room import seen_and_heard
@@ -64,8 +67,7 @@ class Room:
 def record(path: Path, room: Room, seconds: float, delay_s: float, fps: float = FPS) -> None:
     """Write pictures that are late, now more, now less, and white if captured at a clap."""
     with FileSink(path) as sink:
-        sound = LiveSound(room)
-        sink.take_sound(lambda: sound)
+        sink.own_sound(LiveSound(room))
         sink.open((64, 48), fps)
         for number in range(round(seconds * fps)):
             captured_s = START_S + number / fps
@@ -113,6 +115,66 @@ def test_sound_that_begins_a_little_after_the_picture_is_in_place_at_once(tmp_pa
     assert heard == pytest.approx(seen[1:], abs=0.01)
 
 
+def test_a_microphone_is_released_by_a_recording_that_got_no_picture(tmp_path: Path) -> None:
+    room, sink = Room(), FileSink(tmp_path / "none.mkv")
+    sink.own_sound(LiveSound(room))
+    sink.close()
+    assert room.closed
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_microphone_that_falls_silent_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, now_s = Room(), [0.0]
+    monkeypatch.setattr("reenact.sinks.live_sound.time.monotonic", lambda: now_s[0])
+    with FileSink(tmp_path / "out.mkv") as sink:
+        sink.own_sound(LiveSound(room))
+        sink.open((64, 48), FPS)
+        for number in range(250):
+            now_s[0] = number / FPS
+            if number < 100:  # then it is unplugged
+                room.now_s = START_S + number / FPS
+            image = np.zeros((48, 64, 3), np.uint8)
+            time_s = START_S + number / FPS
+            sink.write(Frame(image, time_s, number, captured_s=time_s))
+    assert caplog.text.count("The microphone sends nothing any more") == 1
+
+
+def test_sound_of_a_card_that_knows_no_times_is_dated_by_its_length() -> None:
+    card = SoundCard.__new__(SoundCard)
+    card._pieces, card._stream = deque(), SimpleNamespace(latency=0.1)
+    for told in (
+        SimpleNamespace(currentTime=0.0, inputBufferAdcTime=0.0),
+        SimpleNamespace(currentTime=9e4, inputBufferAdcTime=0.0),
+    ):
+        before_s = time.monotonic()
+        card._heard(np.zeros((480, 1), np.int16), 480, told, None)
+        (piece,) = card.take()
+        assert piece.captured_s == pytest.approx(before_s - 0.11, abs=0.01)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_a_machine_that_sleeps_leaves_no_gap_and_no_shift(tmp_path: Path, ending: str) -> None:
+    path, room, slept_s = tmp_path / f"slept{ending}", Room(), 8 * 3600.0
+    with FileSink(path) as sink:
+        sink.own_sound(LiveSound(room))
+        sink.open((64, 48), FPS)
+        for number in range(190):
+            captured_s = START_S + number / FPS + (slept_s if number >= 90 else 0.0)
+            if number == 90:
+                room.take()  # a sleeping card hears nothing
+                room._heard_s = captured_s - 0.5
+                room._samples = round((room._heard_s - START_S + 0.5) * RATE_HZ)
+            room.now_s = captured_s + 0.08
+            level = 255 if number % 50 == 0 else 0
+            image = np.full((48, 64, 3), level, np.uint8)
+            sink.write(Frame(image, room.now_s, number, captured_s=captured_s))
+    seen, heard = seen_and_heard(path)
+    assert seen == pytest.approx([0, 2, 4, 6], abs=0.03)
+    assert heard[-1] == pytest.approx(seen[-1], abs=0.03)
+
+
 CLAPS = """
 import sys, time
 import numpy as np, sounddevice
@@ -139,8 +201,7 @@ def show(captured_s, level):
     sink.write(Frame(image, captured_s + DELAY_S, 0, captured_s=captured_s))
 
 with FileSink(Path(sys.argv[1])) as sink:
-    sound = LiveSound(SoundCard())
-    sink.take_sound(lambda: sound)
+    sink.own_sound(LiveSound(SoundCard()))
     sink.open((64, 48), 25.0)
     with sounddevice.OutputStream(RATE_HZ, channels=1, dtype="int16", callback=clap):
         while len(played) < 2:  # the first one comes while the devices still settle

@@ -111,3 +111,12 @@ def test_sound_that_cannot_be_copied_is_reported(
     with av.open(str(out)) as container:
         assert not container.streams.audio
         assert len(list(container.decode(video=0))) == (60 if loop else 50)
+
+
+def test_sound_that_a_file_would_refuse_at_its_end_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk = write_talk(tmp_path / "talk.mkv", beep_s=0.2, codec="pcm_s16le", layout="stereo")
+    record_video(VideoSource(talk), tmp_path / "out.mp4")
+    assert "The sound of talk.mkv (pcm_s16le) is left out" in caplog.text
+    assert len(read(tmp_path / "out.mp4")[1]) == 50

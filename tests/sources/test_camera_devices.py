@@ -79,6 +79,21 @@ def test_the_systems_identifier_tells_two_cameras_of_one_model_apart(
         find_again(first, [second, CameraInfo(0, "C920", port="usb#2")])
 
 
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_virtual_cameras_are_known_by_their_names_and_come_last(
+    monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    monkeypatch.setattr(camera_devices, "_SYSTEM", system)
+    named(
+        monkeypatch, (0, "OBS Virtual Camera", ""), (1, "Unity Video Capture", ""), (2, "C920", "")
+    )
+    assert [(camera.index, camera.is_loopback) for camera in list_cameras()] == [
+        (2, False),
+        (0, True),
+        (1, True),
+    ]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads what the kernel says")
 def test_first_node_of_a_webcam_is_listed_if_its_nodes_may_not_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

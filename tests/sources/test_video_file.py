@@ -37,6 +37,7 @@ from support.clips import (
     set_display_matrix,
     write_clip,
     write_sound,
+    write_talk,
 )
 from support.portraits import write_jpeg
 from support.traffic import Traffic
@@ -306,6 +307,42 @@ def test_stream_without_an_end_is_live_and_comes_back() -> None:
     assert before_s <= times_s[0] <= times_s[-1] <= time.monotonic()
     indices = [frame.index for frame in frames]
     assert indices == sorted(set(indices))
+
+
+def test_a_sound_that_outlasts_the_pictures_is_no_damage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk = write_talk(tmp_path / "talk.mkv", beep_s=0.2, sound_until_s=6.0)
+    source = VideoSource(talk)
+    assert source.duration_s == pytest.approx(2.0, abs=0.05)
+    assert len(read_all(source)) == 50
+    assert not caplog.text
+
+
+def test_pictures_of_another_shape_keep_their_proportions(tmp_path: Path) -> None:
+    """The stream of a phone that is turned."""
+    sizes, stream = [(320, 180), (180, 320)], b""
+    for width, height in sizes:
+        part = tmp_path / "part.h264"
+        with av.open(str(part), "w", format="h264") as container:
+            pictures = container.add_stream("libx264", rate=25, options={"bf": "0"})
+            pictures.width, pictures.height = width, height
+            square = np.zeros((height, width, 3), np.uint8)
+            square[height // 2 - 40 : height // 2 + 40, width // 2 - 40 : width // 2 + 40] = 255
+            for _ in range(5):
+                frame = av.VideoFrame.from_ndarray(square, format="rgb24")
+                container.mux(pictures.encode(frame))
+            container.mux(pictures.encode())
+        stream += part.read_bytes()
+    clip = tmp_path / "turned.h264"
+    clip.write_bytes(stream)
+    frames = read_all(VideoSource(clip))
+    assert len(frames) == 10
+    assert {frame.size for frame in frames} == {sizes[0]}
+    bright = frames[-1].image[..., 1] > 128
+    rows, columns = bright.any(axis=1).sum(), bright.any(axis=0).sum()
+    assert rows == pytest.approx(80 * 180 / 320, abs=2)
+    assert columns == pytest.approx(rows, abs=2)
 
 
 def test_close_while_another_thread_reads(numbered_clip: Path) -> None:

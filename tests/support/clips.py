@@ -130,6 +130,8 @@ def write_talk(
     pictures_from_s: float = 0.0,
     sound_from_s: float = 0.0,
     codec: str = "aac",
+    layout: str = "mono",
+    sound_until_s: float = 2.0,
 ) -> Path:
     """Encode two seconds of numbered pictures, 25 a second, with a tone that begins at a time."""
     rate, block = 48000, 960
@@ -140,17 +142,18 @@ def write_talk(
         pictures.codec_context.time_base = Fraction(1, 1000)
         sound = container.add_stream(codec, rate=rate)
         assert isinstance(sound, AudioStream)
-        sound.layout = "mono"
+        sound.layout = layout
         for index in range(50):
             frame = av.VideoFrame.from_ndarray(numbered_picture(index), format="rgb24")
             frame.pts = round(1000 * pictures_from_s) + 40 * index
             frame.time_base = Fraction(1, 1000)
             container.mux(pictures.encode(frame))
         first = round(rate * sound_from_s)
-        for start in range(first, round(rate * (2 + pictures_from_s)), block):
+        for start in range(first, round(rate * (sound_until_s + pictures_from_s)), block):
             times_s = np.arange(start, start + block) / rate
             wave = np.sin(2 * np.pi * 1000 * times_s) * (times_s >= beep_s) * 20000
-            heard = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
+            samples = np.repeat(wave.astype(np.int16), sound.codec_context.channels)[None]
+            heard = av.AudioFrame.from_ndarray(samples, "s16", layout)
             heard.sample_rate, heard.pts, heard.time_base = rate, start, Fraction(1, rate)
             container.mux(sound.encode(heard))
         container.mux(pictures.encode())

@@ -67,6 +67,8 @@ class Midi(ClosesOnExit):
             performer.check(action)
         names = _connected()
         found = [name for name in names if settings.port.lower() in name.lower()]
+        if not settings.port:  # Linux has a port that connects programs, and it is always the first
+            found = [name for name in found if not name.startswith("Midi Through")]
         if not found:
             offered = ", ".join(names) or "none is connected"
             raise SourceError(f"There is no MIDI device {settings.port}: {offered}.")

@@ -91,9 +91,10 @@ def clip_singular_values(network: nn.Module) -> None:
     for weight in network.parameters():
         if weight.ndim > 1:
             matrix = weight.flatten(1)
-            squares, left = torch.linalg.eigh(matrix @ matrix.T)
-            scale = squares.clamp(min=1).rsqrt()
-            weight.copy_(((left * scale) @ left.T @ matrix).view_as(weight))
+            with torch.autocast(matrix.device.type, enabled=False):  # bfloat16 has no eigenvalues
+                squares, left = torch.linalg.eigh(matrix @ matrix.T)
+                scale = squares.clamp(min=1).rsqrt()
+                weight.copy_(((left * scale) @ left.T @ matrix).view_as(weight))
 
 
 build = builder(VideoConfig, TganGenerator)

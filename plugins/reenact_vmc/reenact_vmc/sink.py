@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 from typing import Final
 
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
@@ -13,6 +15,8 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.types import Frame
 from reenact_vmc import protocol
+
+log = logging.getLogger(__name__)
 
 
 class VmcSink(ClosesOnExit):
@@ -36,9 +40,16 @@ class VmcSink(ClosesOnExit):
             raise SinkError(f"vmc:{address} has no port; write it as vmc:127.0.0.1:39539.")
         self.name = f"vmc:{address}" if address else "vmc"
         try:
-            self._client = UDPClient(host or "127.0.0.1", int(port))
+            # Looked up once: a name server that does not answer would stop every frame.
+            found = socket.getaddrinfo(
+                host.strip("[]") or "127.0.0.1", port, type=socket.SOCK_DGRAM
+            )
+            self._client = UDPClient(str(found[0][4][0]), int(port))
         except OSError as error:
             raise SinkError(f"vmc: the host {host} cannot be reached: {error}") from error
+
+        self._start_s: float | None = None
+        self._fails = False
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Do nothing: the protocol has no connection."""
@@ -46,14 +57,15 @@ class VmcSink(ClosesOnExit):
     def write(self, frame: Frame) -> None:
         """Send what the actor does; only that there is nobody if no face made the picture.
 
-        Raises:
-            SinkError: the network refuses to send.
+        Frames that the network refuses are lost, with a logged warning.
         """
+        if self._start_s is None:
+            self._start_s = frame.time_s
         bundle = OscBundleBuilder(IMMEDIATELY)
         performance = frame.performance
         expression = performance.expression if performance else None
         _add(bundle, protocol.OK, int(expression is not None))
-        _add(bundle, protocol.TIME, frame.time_s)
+        _add(bundle, protocol.TIME, frame.time_s - self._start_s)
         if expression is not None:
             turn = protocol.quaternion(expression.pose.rotation)
             _add(bundle, protocol.BONE, protocol.HEAD, 0.0, 0.0, 0.0, *turn)
@@ -65,7 +77,11 @@ class VmcSink(ClosesOnExit):
         except ConnectionRefusedError:
             pass  # nobody listens yet
         except OSError as error:
-            raise SinkError(f"{self.name} cannot be sent to: {error}") from error
+            if not self._fails:
+                log.warning("%s cannot be sent to: %s.", self.name, error.strerror or error)
+            self._fails = True
+        else:
+            self._fails = False
 
     def close(self) -> None:
         """Close the socket."""

@@ -63,7 +63,8 @@ class VmcSource(ClosesOnExit):
             raise SourceError(f"vmc:{port} is no port; write it as vmc:39540.")
         number = int(port or protocol.PERFORMER_PORT)
         self.name = f"vmc:{number}"
-        dispatcher = Dispatcher()
+        # Otherwise it would sleep until the time in a bundle, by a sender's clock.
+        dispatcher = Dispatcher(strict_timing=False)
         dispatcher.map(protocol.BONE, self._bone)
         dispatcher.map(protocol.VALUE, self._value)
         dispatcher.map(protocol.APPLY, self._apply)

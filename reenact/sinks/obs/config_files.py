@@ -48,6 +48,7 @@ def find_obs_files() -> ObsFiles | None:
         folders = [
             _config_home(dict(os.environ)) / "obs-studio",
             home / ".var/app" / FLATPAK / "config/obs-studio",
+            home / "snap/obs-studio/current/.config/obs-studio",
         ]
     # OBS writes this file at the end of its first run.
     used = [folder for folder in folders if (folder / "global.ini").is_file()]
@@ -186,7 +187,9 @@ def _port(value: object) -> int:
 
 def _output_of(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout

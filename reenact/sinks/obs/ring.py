@@ -66,7 +66,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,12}")
 
 _CONTROL_MAGIC: Final = b"REENACTC"
 _VERSION, _HAS_WRITER, _GENERATION = 2, 3, 4  # words of the control memory
-_BUSY_S: Final = 0.5
+_BUSY_S: Final = 1.5
 """Time for which a writer that did not end properly is watched before its name is taken over."""
 
 _MAX_ATTEMPTS: Final = 100
