@@ -8,6 +8,7 @@ imports what it needs.
 from __future__ import annotations
 
 import difflib
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from reenact.types import (
     Target,
     Tracker,
 )
+
+log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Section, default=Section)
 """The class of a part's own settings."""
@@ -305,7 +308,22 @@ def _entries(group: Group) -> dict[str, EntryPoint]:
 @lru_cache(maxsize=32)
 def _found(group: Group, path: tuple[str, ...], find: Callable[..., Any]) -> dict[str, EntryPoint]:
     """Look through the installed packages once for each path: it takes some milliseconds."""
-    return {entry.name: entry for entry in find(group=f"reenact.{group}")}
+    found: dict[str, EntryPoint] = {}
+    built_in_first = sorted(find(group=f"reenact.{group}"), key=_is_of_a_plugin)
+    for entry in built_in_first:
+        first = found.setdefault(entry.name, entry)
+        if first.value != entry.value:
+            log.warning(
+                "%s is ignored, because %s is also called %s; uninstall one, or rename it.",
+                entry.value,
+                first.value,
+                entry.name,
+            )
+    return found
+
+
+def _is_of_a_plugin(entry: EntryPoint) -> bool:
+    return not entry.value.startswith("reenact.")
 
 
 def _unwanted_argument(kind: str, name: str) -> str:

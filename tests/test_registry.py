@@ -53,6 +53,19 @@ def test_a_plugin_is_loaded_by_its_entry_point(
     assert spec.summary == "a part from elsewhere"
 
 
+def test_a_plugin_does_not_replace_a_part_of_the_same_name(
+    plugin_module: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = EntryPoint("null", "reenact.sinks.null:NULL", "reenact.sinks")
+    other = EntryPoint("null", f"{plugin_module}:SINK", "reenact.sinks")
+    for order in ([own, other, own], [other, own]):
+        monkeypatch.setattr(registry, "entry_points", lambda group, order=order: order)
+        registry._found.cache_clear()
+        caplog.clear()
+        assert registry.load("sinks", "null").build("", Section()).name == "null"
+        assert caplog.text.count(f"{plugin_module}:SINK is ignored") == 1
+
+
 def test_an_unknown_name_is_answered_with_the_near_and_the_known_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

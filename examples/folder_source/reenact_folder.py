@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from pydantic import Field
@@ -11,6 +10,7 @@ from reenact.config import FrameRate, Section
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
+from reenact.storage import expanded
 from reenact.types import Frame
 
 _ENDINGS: Final = {".png", ".jpg", ".jpeg", ".webp"}
@@ -31,7 +31,7 @@ class FolderSource(ClosesOnExit):
         from reenact.sources.image_file import read_image
 
         self._read_image = read_image
-        folder = Path(argument)
+        folder = expanded(argument)
         if not argument or not folder.is_dir():
             raise SourceError(f"Say which folder: folder:FOLDER; there is no folder {argument!r}.")
         self._paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from reenact.config import Section
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
+from reenact.storage import expanded
 from reenact.types import Frame
 
 
@@ -30,12 +30,14 @@ class FramesSink(ClosesOnExit):
         if not argument:
             raise SinkError("Say which folder: frames:FOLDER.")
         self.name = f"frames:{argument}"
-        self._folder = Path(argument)
+        self._folder = expanded(argument)
         self._every = settings.every
         self._frames = 0
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Make the folder."""
+        if any(self._folder.glob("*.png")):
+            raise SinkError(f"{self._folder} already holds pictures; name another folder.")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from reenact.config import Live, RendererSettings, Section, Share, first_problem
@@ -139,11 +140,13 @@ class TintRecipe:
 
     def batches(self, seed: int, steps: int) -> Dataset[Any]:
         """Return a dataset whose item n is the batch of step n."""
-        from torch.utils.data import StackDataset
+        from reenact.training.sampling import Batches
 
-        rng = np.random.default_rng(seed)
-        chosen = rng.integers(len(self._learned.true), size=(steps, self._batch))
-        return StackDataset(warped=self._learned.warped[chosen], true=self._learned.true[chosen])
+        return Batches(self._draw, seed, steps)
+
+    def _draw(self, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        chosen = rng.integers(len(self._learned.true), size=self._batch)
+        return {"warped": self._learned.warped[chosen], "true": self._learned.true[chosen]}
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch."""

@@ -44,7 +44,7 @@ def live(arguments: Namespace) -> int:
         )
     sinks = arguments.sink or ["window"]
     inputs = check_files(arguments, sinks, settings.drive.track)
-    confirm_replacement(sinks, settings)
+    confirm_replacement(sinks, settings, arguments.report)
     with quiet_native_libraries():
         target = open_target(
             arguments.target,
@@ -89,7 +89,8 @@ def demo(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """Train by a recipe, or print the recipe's validation figures of some weights."""
-    from reenact.training.recipes import measure_config, run_config
+    from reenact.training.checkpoints import WEIGHTS
+    from reenact.training.recipes import measure_config, read_training_file, run_config
 
     if arguments.measure is not None:
         figures = measure_config(arguments.config, arguments.measure, arguments.assignments)
@@ -103,6 +104,9 @@ def train(arguments: Namespace) -> int:
             arguments.assignments,
             stop=lambda: interruption.came,
         )
+    best = Path(read_training_file(arguments.config, arguments.assignments).folder, WEIGHTS)
+    measured = ", ".join(f"{name} {value:.4g}" for name, value in outcome.best.items())
+    print(f"Ended at step {outcome.step}. {best}: {measured}.")
     return EXIT_INTERRUPTED if outcome.stopped else 0
 
 
@@ -201,6 +205,10 @@ def export(arguments: Namespace) -> None:
         from reenact.targets.library import TargetStore
 
         renderer = renderer_of(TargetStore().load(arguments.target))
+        if arguments.renderer not in (None, renderer):
+            raise ModelError(
+                f"{arguments.target} is drawn by {renderer}; leave out --renderer, or --target."
+            )
         if weights is not None:
             raise ModelError("Give --target or --weights, not both.")
         weights = TargetStore().weights_path(arguments.target)

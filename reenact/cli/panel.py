@@ -6,13 +6,13 @@ import os
 import sys
 import webbrowser
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reenact.cli.arguments import number
 from reenact.cli.live import Interruption, check_files, run_session
 from reenact.errors import ReenactError
 from reenact.lifecycle import quiet_native_libraries
+from reenact.storage import expanded
 
 if TYPE_CHECKING:
     from reenact.panel.server import Address
@@ -41,8 +41,8 @@ def add_address(parser: ArgumentParser) -> None:
         default=0,
         help="port of the panel (default: 7843, or any free one)",
     )
-    parser.add_argument("--certificate", type=Path, metavar="FILE", help="TLS certificate, PEM")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="key of the certificate, PEM")
+    parser.add_argument("--certificate", type=expanded, metavar="FILE", help="TLS certificate, PEM")
+    parser.add_argument("--key", type=expanded, metavar="FILE", help="key of the certificate, PEM")
     parser.add_argument(
         "--no-browser", action="store_true", help="print the panel's address and open nothing"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from reenact.cli import commands
 from reenact.cli.arguments import (
@@ -21,16 +20,22 @@ from reenact.cli.live import keys_help
 from reenact.cli.panel import add_address, panel
 from reenact.cli.target_parser import add_target
 from reenact.cli.training_parser import TRAIN_PREPARE, add_evaluate, add_train
+from reenact.storage import expanded
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Parse the words typed after `reenact`; `run` of the result is the command's function.
 
+    Without a command the panel opens; it takes the options.
+
     Raises SystemExit, with code 0 after --help or --version and 2 after a mistake.
     """
     if list(words[:2]) == ["train", "prepare"]:
         words = [TRAIN_PREPARE, *words[2:]]
-    return build_parser().parse_args(words or ["panel"])
+    first = words[0] if words else "-"
+    if first.startswith("-") and first not in ("-h", "--help", "--version"):
+        words = ["panel", *words]
+    return build_parser().parse_args(words)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,7 +68,7 @@ def _add_demo(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=expanded,
         default=commands.DEMO_FILE,
         metavar="FILE",
         help="the video to write (default: %(default)s)",
@@ -109,7 +114,7 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         "-h", "--help", action=_HelpWithSettings, help="show this help and all settings, and exit"
     )
     parser.add_argument(
-        "config", nargs="?", type=Path, metavar="CONFIG", help="a TOML file with settings"
+        "config", nargs="?", type=expanded, metavar="CONFIG", help="a TOML file with settings"
     )
     parser.add_argument(
         "--source",
@@ -133,7 +138,7 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     add_assignments(parser)
     parser.add_argument(
-        "--report", type=Path, metavar="FILE.json", help="write the run's figures to a file"
+        "--report", type=expanded, metavar="FILE.json", help="write the run's figures to a file"
     )
     parser.add_argument(
         "--panel", action="store_true", help="open the control panel in the browser as well"
@@ -192,7 +197,7 @@ def _add_bench(adder: Adder[argparse.ArgumentParser]) -> None:
         metavar="SINK",
         help="send numbered pictures through `camera` or `obs` and read them back",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    parser.add_argument("--json", type=expanded, metavar="FILE", help="write the figures to a file")
     parser.set_defaults(run=commands.bench)
 
 
@@ -203,7 +208,7 @@ def _add_export(adder: Adder[argparse.ArgumentParser]) -> None:
         description="Write the generator's networks and export.json, which describes their inputs "
         "and outputs. Each network is read back and compared with the original.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write the files")
+    parser.add_argument("folder", type=expanded, metavar="FOLDER", help="where to write the files")
     parser.add_argument(
         "--renderer",
         metavar="NAME",
@@ -214,7 +219,10 @@ def _add_export(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--target", metavar="NAME", help="use the weights trained on this target")
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="use these weights (default: the shipped ones)"
+        "--weights",
+        type=expanded,
+        metavar="FILE",
+        help="use these weights (default: the shipped ones)",
     )
     add_size(parser, "pictures")
     parser.set_defaults(run=commands.export)

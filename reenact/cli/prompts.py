@@ -45,18 +45,28 @@ def confirm_removal(name: str, lost: Sequence[str], assume_yes: bool) -> None:
         raise TargetError(f"{name} was not removed; answer y, or pass --yes.")
 
 
-def confirm_replacement(sinks: Sequence[str], settings: Settings) -> None:
-    """Ask before a run replaces files, unless `output.overwrite` is set.
+def confirm_replacement(
+    sinks: Sequence[str], settings: Settings, report: Path | None = None
+) -> None:
+    """Ask before a run replaces files, its report among them, unless `output.overwrite` is set.
 
     Nothing is asked if no file exists or there is no terminal. Raises SinkError if the user did not
     answer yes.
     """
     from reenact.sinks.fanout import existing_files
 
-    files = " and ".join(existing_files(sinks))
+    files = existing_files(sinks)
+    if report is not None and report.is_file():
+        files.append(str(report))
+    named = " and ".join(files)
     asked = files and not settings.output.overwrite and _in_terminal()
-    if asked and not _agreed(f"Replace {files}?"):
-        raise SinkError(f"{files} stays as it is; name another file to write.")
+    if asked and not _agreed(f"Replace {named}?"):
+        kept = (
+            "stays as it is; name another file"
+            if len(files) == 1
+            else ("stay as they are; name other files")
+        )
+        raise SinkError(f"{named} {kept} to write.")
 
 
 def confirm_export(path: Path, assume_yes: bool) -> None:

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 def create(arguments: Namespace) -> None:
     """Create a target from pictures or videos, and choose the renderer that draws it best."""
     from reenact.evaluation.renderer_selection import FLOOR, choose_renderer
+    from reenact.sources.image_file import check_file
     from reenact.targets.library import create_target, still_tracker
     from reenact.targets.manual_landmarks import read_manual_landmarks
 
     store = _store()
     store.check_free(arguments.name)
+    for source in arguments.sources:
+        check_file(source, "photo or video")
     landmarks = None if arguments.landmarks is None else read_manual_landmarks(arguments.landmarks)
     notes = {"consent": ask_consent(arguments.name, arguments.yes)}
     with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
@@ -69,7 +72,8 @@ def train(arguments: Namespace) -> int:
             add_footage(store, arguments.name, arguments.sources, tracker)
 
     def begun(preview: Path) -> None:
-        print(f"Preview: {preview}\nCtrl-C ends the training and keeps the best state.")
+        print(f"Preview, if the generator draws one: {preview}")
+        print("Ctrl-C ends the training and keeps the best state.")
 
     with Interruption(SAVING) as interruption:
         outcome = train_target(

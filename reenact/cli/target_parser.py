@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 from reenact.cli import target_commands as commands
 from reenact.cli.arguments import MINUTES, Adder, add_device
+from reenact.storage import expanded
 
 
 def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
@@ -25,14 +25,14 @@ def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
     export = _add_action(
         actions, "export", "write a target to a file", commands.export, name="NAME"
     )
-    export.add_argument("file", type=Path, metavar="FILE")
+    export.add_argument("file", type=expanded, metavar="FILE")
     export.add_argument(
         "--yes",
         action="store_true",
         help="replace a file that exists (default: ask in a terminal, else refuse)",
     )
     importing = _add_action(actions, "import", "store a target from a file", commands.import_file)
-    importing.add_argument("file", type=Path, metavar="FILE")
+    importing.add_argument("file", type=expanded, metavar="FILE")
     importing.add_argument(
         "--name", metavar="NAME", help="the name of the target (default: its name when exported)"
     )
@@ -68,14 +68,14 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         "--from",
         dest="sources",
         nargs="+",
-        type=Path,
+        type=expanded,
         required=True,
         metavar="PATH",
         help="photos or videos of one face",
     )
     create.add_argument(
         "--landmarks",
-        type=Path,
+        type=expanded,
         metavar="FILE",
         help="where the face of a single picture is, for drawings and animals: a TOML or JSON file "
         "with points such as left_eye_outer = [135, 105] in px. They correct the tracked face; if "
@@ -112,7 +112,7 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         "--from",
         dest="sources",
         nargs="+",
-        type=Path,
+        type=expanded,
         default=[],
         metavar="VIDEO",
         help="more videos of the same face; they are stored with the target, and replace those "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Final
 
 from reenact.cli import commands
@@ -16,6 +15,7 @@ from reenact.cli.arguments import (
     add_assignments,
     add_size,
 )
+from reenact.storage import expanded
 
 TRAIN_PREPARE: Final = "train-prepare"
 """The internal name of `train prepare`: with a subcommand, `train` could not take a file."""
@@ -28,7 +28,7 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
         help="train a network by a recipe; `train prepare` makes clips from raw videos",
         epilog="`reenact train prepare --help` describes how to make clips from raw videos.",
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a training file (TOML)")
+    parser.add_argument("config", type=expanded, metavar="CONFIG", help="a training file (TOML)")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -36,7 +36,7 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--measure",
-        type=Path,
+        type=expanded,
         metavar="WEIGHTS",
         help="do not train; print the validation figures of these weights",
     )
@@ -47,10 +47,11 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
         TRAIN_PREPARE,
         prog="reenact train prepare",
         description="Track and crop raw videos and pictures into clips for training: NAME.mp4 "
-        "with NAME.npz. Clips that exist already are not made again.",
+        "with NAME.npz. Clips that exist already are made again only if the size, the colours or "
+        "the shares differ.",
     )
-    prepare.add_argument("source", type=Path, metavar="SOURCE", help="a folder or a file")
-    prepare.add_argument("out", type=Path, metavar="OUT", help="where to write the clips")
+    prepare.add_argument("source", type=expanded, metavar="SOURCE", help="a folder or a file")
+    prepare.add_argument("out", type=expanded, metavar="OUT", help="where to write the clips")
     prepare.add_argument(
         "--layout",
         choices=(
@@ -99,7 +100,7 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--data",
-        type=Path,
+        type=expanded,
         required=True,
         metavar="DIR",
         help="a folder of clips, NAME.mp4 with NAME.npz (emotions: also of pictures)",
@@ -157,34 +158,34 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
 def _add_figures(parser: argparse.ArgumentParser) -> None:
     """Add the networks that `evaluate` measures with, and the files that it writes."""
     parser.add_argument(
-        "--lpips", type=Path, metavar="FILE.onnx", help="measure LPIPS with this network"
+        "--lpips", type=expanded, metavar="FILE.onnx", help="measure LPIPS with this network"
     )
     parser.add_argument(
         "--inception",
-        type=Path,
+        type=expanded,
         metavar="FILE.onnx",
         help="measure FID and Inception Score with this network",
     )
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
+    parser.add_argument("--json", type=expanded, required=True, metavar="FILE", help="the report")
     parser.add_argument(
-        "--sheet", type=Path, metavar="FILE.png", help="a contact sheet of the pictures"
+        "--sheet", type=expanded, metavar="FILE.png", help="a contact sheet of the pictures"
     )
     parser.add_argument(
         "--ab",
-        type=Path,
+        type=expanded,
         metavar="FOLDER",
         help="for --protocol self: a video of each clip, the true and all rendered pictures side "
         "by side",
     )
     parser.add_argument(
         "--rating",
-        type=Path,
+        type=expanded,
         metavar="FILE.html",
         help="for --protocol emotions: a page on which people rate the pictures blindly",
     )
     parser.add_argument(
         "--labelled",
-        type=Path,
+        type=expanded,
         metavar="FOLDER",
         help="for --protocol emotions: the pictures as labelled clips, to train with",
     )

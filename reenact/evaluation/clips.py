@@ -45,7 +45,7 @@ def find_clips(folder: Path, limit: int | None = None, pattern: str = "*") -> li
     Raises SourceError if the folder is missing or has no videos, or if landmarks are missing.
     """
     if not folder.is_dir():
-        raise SourceError(f"There is no folder {folder}; --data takes a folder of clips.")
+        raise SourceError(f"There is no folder {folder}; name a folder of clips.")
     videos = [one for one in clips_in(folder) if fnmatch(one.stem, pattern)][:limit]
     if not videos:
         named = "" if pattern == "*" else f" {pattern}"

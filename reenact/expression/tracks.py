@@ -17,6 +17,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,13 +98,25 @@ def _row(row: Mapping[str, Any]) -> tuple[float, list[float]]:
     if any(";" in name for name in unknown):
         raise ValueError("its columns must be separated by commas")
     if unknown or "time_s" not in row:
-        raise ValueError(f"unknown column {unknown[0]!r}" if unknown else "there is no time_s")
+        if not unknown:
+            raise ValueError("there is no time_s")
+        near = get_close_matches(unknown[0], (*_VALUES, "time_s"), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown column {unknown[0]!r}{hint}")
     given = {name: value for name, value in row.items() if value not in (None, "")}
-    values = [float(given.get(name, name == "intensity")) for name in _VALUES]
-    time_s = float(row["time_s"])
-    # No comparison holds for NaN.
-    if not (all(0 <= value <= 1 for value in values[:-1]) and 0 <= values[-1] <= 2):
-        raise ValueError(f"a value at {row['time_s']} s is out of range")
+    time_s = _number(row["time_s"], "time_s")
     if not math.isfinite(time_s):
         raise ValueError(f"{row['time_s']} is not a time")
+    values = [_number(given.get(name, name == "intensity"), name) for name in _VALUES]
+    for name, value in zip(_VALUES, values, strict=True):
+        highest = 2 if name == "intensity" else 1
+        if not 0 <= value <= highest:  # NaN is not either
+            raise ValueError(f"{name} at {time_s:g} s is {value:g}; give 0 to {highest}")
     return time_s, values
+
+
+def _number(given: Any, name: str) -> float:
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {given!r}, which is not a number") from None

@@ -100,7 +100,7 @@ def _output(controls: Controls, text: str) -> str:
         controls.remove_output(text)
         return f"{text} is off."
     controls.add_output(text)
-    return f"{text} is on."
+    return f"{text} is being switched on."
 
 
 def _stop(controls: Controls, _: str) -> str:

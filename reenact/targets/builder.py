@@ -325,8 +325,8 @@ def _fitted(image: Image, placed: Points, path: Path, tracker: Tracker) -> Array
     missing = [name for name in REQUIRED if name not in placed]
     if missing:
         raise TargetError(
-            f"No face was found there in {path.name}, so these points are needed as well: "
-            f"{', '.join(missing)}."
+            f"No face was found near these points in {path.name}. Check them (left and right are "
+            f"those of the picture), or add {', '.join(missing)}."
         )
     return fit_landmarks(placed)
 

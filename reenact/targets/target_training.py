@@ -168,8 +168,8 @@ def train_target(
 
     Raises:
         ReenactError: there is no such target, it has no footage, it is being trained already, the
-            renderer cannot be trained on it, its folder cannot be written, or there is nothing to
-            resume.
+            renderer cannot be trained on it, its folder cannot be written, there is nothing to
+            resume, or the target has weights of another renderer, which would be lost.
     """
     target = store.load(name)
     footage = read_footage(store.folder_of(name) / FOOTAGE, SIZE_PX)
@@ -182,6 +182,12 @@ def train_target(
     own = renderer_of(target)
     if renderer is None:
         renderer = own if is_trainable(own) else DEFAULT_RENDERER
+    if target.weights and own != renderer:
+        raise TargetError(
+            f"{name} has weights that were trained for {own}; a training for {renderer} would "
+            f"replace them. Train a copy: `reenact target export {quoted(name)} FILE`, then "
+            "`reenact target import FILE --name NEW`."
+        )
     trainer = target_trainer(renderer)
     options = TrainingOptions(training_folder(store, name), minutes, steps, SIZE_PX, device)
     if resume and not options.folder.is_dir():

@@ -45,7 +45,7 @@ def test_settings_have_defaults_and_descriptions(group: registry.Group, name: st
     assert issubclass(settings, Section)
     settings()
     for key, entry in settings.model_fields.items():
-        assert len(entry.description or "") > 10, f"{key} needs a description, for --help"
+        assert len(entry.description or "") > 10, f"describe {key} in more than ten characters"
 
 
 @pytest.mark.parametrize("name", registry.available("renderers"))

@@ -16,6 +16,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from reenact.errors import ModelError, ReenactError, SinkError
 from reenact.storage import atomic_write
 
+WEIGHTS: Final = "best.safetensors"
+"""The best weights of a training, in its folder."""
+
 FILE: Final = "state.safetensors"
 
 

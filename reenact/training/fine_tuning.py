@@ -33,6 +33,7 @@ from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
 from reenact.targets.target_training import TrainingOptions, TrainingOutcome, preview_path
 from reenact.training.augmentation import Pair
+from reenact.training.checkpoints import WEIGHTS
 from reenact.training.loop import LoopOptions, train
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.target_pairs import TargetClip, TargetSampler
@@ -127,7 +128,7 @@ def train_on_target(
         stop,
     )
     better = is_better(before, outcome.best)
-    weights = options.folder / "best.safetensors" if better else None
+    weights = options.folder / WEIGHTS if better else None
     return TrainingOutcome(before, outcome.best, weights, outcome.stopped)
 
 

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from reenact.errors import ModelError, ReenactError
 from reenact.storage import exclusive_lock
-from reenact.training.checkpoints import FILE, TrainingState, disk_error
+from reenact.training.checkpoints import FILE, WEIGHTS, TrainingState, disk_error
 from reenact.training.log import TrainingLog
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ class _Run:
                 "figures": json.dumps({name: round(value, 4) for name, value in figures.items()}),
             }
             try:
-                self._recipe.save(state.averaged, state.folder / "best.safetensors", facts)
+                self._recipe.save(state.averaged, state.folder / WEIGHTS, facts)
             except ModelError as error:
                 raise disk_error(state.folder, error) from error
             state.best = figures

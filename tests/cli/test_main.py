@@ -20,7 +20,9 @@ from reenact.cli.parser import build_parser, parse_arguments
 from reenact.cli.training_parser import TRAIN_PREPARE
 from reenact.errors import SourceError
 from reenact.live.settings import describe
+from reenact.targets.store import TargetStore
 from support.clips import write_clip
+from support.portraits import box_target, smooth_picture
 
 
 def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
@@ -75,6 +77,7 @@ def test_help_of_live_lists_every_setting(capsys: pytest.CaptureFixture[str]) ->
 def test_without_arguments_the_panel_opens() -> None:
     typed = parse_arguments([])
     assert typed.run is parse_arguments(["panel"]).run
+    assert parse_arguments(["--no-browser"]).no_browser
     assert (typed.listen, typed.port, typed.target) == ("", 0, "")
 
 
@@ -273,6 +276,18 @@ def test_a_folder_that_is_a_file_is_refused_by_export(
     (tmp_path / "network").touch()
     assert main(["export", str(tmp_path / "network"), "--format", "openvino"]) == 2
     assert "network is a file; name a folder" in one_sentence(capsys)
+
+
+def test_the_generator_of_a_target_is_not_mistaken_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path))
+    TargetStore().create(box_target(smooth_picture((320, 240)), 60, 20, 160, name="anna"))
+    words = ["export", str(tmp_path / "out"), "--format", "openvino", "--target", "anna"]
+    assert main([*words, "--renderer", "fan2023"]) == 2
+    assert "anna is drawn by warp_unet; leave out --renderer" in one_sentence(capsys)
+    assert main([*words, "--renderer", "warp_unet"]) == 2
+    assert "anna has no weights of its own" in one_sentence(capsys)
 
 
 def test_preparing_nothing_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from reenact.cli.main import main
 from reenact.cli.prompts import ask_consent, confirm_export, confirm_removal, confirm_replacement
 from reenact.config import Settings
-from reenact.errors import TargetError
+from reenact.errors import SinkError, TargetError
 from reenact.targets.store import TargetStore
 from reenact.testing.portrait import portrait
 from support.clips import write_clip
@@ -125,6 +125,9 @@ def test_a_file_is_replaced_only_if_the_user_agrees(
     settings = Settings()
     confirm_replacement([f"{kind}:take.mp4", "window"], settings)
     assert "Replace take.mp4?" in capsys.readouterr().out
+    answer(monkeypatch, "n\n")
+    with pytest.raises(SinkError, match=r"take\.mp4 and actor\.mp4 stay as they are"):
+        confirm_replacement([f"{kind}:take.mp4"], settings, Path("actor.mp4"))
     assert not settings.output.overwrite  # outputs that are added later are asked about themselves
     answer(monkeypatch, "", terminal=False)
     assert main(words) == 0

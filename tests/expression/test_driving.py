@@ -186,15 +186,15 @@ def test_a_track_keeps_time_over_a_gap_between_frames(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("time_s,hapy\n0,1\n", "hapy"),
+        ("time_s,hapy\n0,1\n", "'hapy'; did you mean happy?"),
         ("time_s;happy\n0;1\n", "must be separated by commas"),
         ("happy\n1\n", "no time_s"),
-        ("time_s,happy\n0,3\n", "out of range"),
-        ("time_s,happy\n0,nan\n", "out of range"),
+        ("time_s,happy\n0,3\n", "happy at 0 s is 3; give 0 to 1"),
+        ("time_s,happy\n0,nan\n", "happy at 0 s is nan"),
         ("time_s,happy\nnan,0\n", "nan is not a time"),
         ("time_s,happy\n0,0,1\n", "at 0 s has more values than the header"),
         ("time_s,happy\n1,0\n1,1\n", "do not rise"),
-        ("time_s,happy\nx,0\n", "cannot be used"),
+        ("time_s,happy\nx,0\n", "time_s is 'x', which is not a number"),
         ("", "it has no row"),
     ],
 )

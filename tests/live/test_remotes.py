@@ -46,7 +46,7 @@ def test_actions_by_name(controls: Controls, tmp_path: Path) -> None:
     act(controls, "preset=strong")
     assert session.settings.drive.intensity == 2.0
     assert act(controls, "mirror") == "Mirrored."
-    assert act(controls, "output=null") == "null is on."
+    assert act(controls, "output=null") == "null is being switched on."
     assert act(controls, "output=null") == "null is off."
     assert "neutral face" in act(controls, "neutral")
     until(lambda: session.reenactor.neutrals == 1)  # type: ignore[attr-defined]

@@ -276,7 +276,7 @@ def test_a_few_points_by_hand_correct_the_tracked_face(tmp_path: Path, tracker: 
     np.testing.assert_allclose(points[eyes], portrait_landmarks().points[eyes], atol=1.5)
     cat = write_jpeg(tmp_path / "cat.jpg", cat_picture())
     for picture, place in ((cat, drawn["chin"]), (path, (9.0, 9.0))):
-        sentence = rf"No face was found there in {picture.name}, so .*: left_eye_outer"
+        sentence = rf"No face was found near these points in {picture.name}.*left_eye_outer"
         with pytest.raises(TargetError, match=sentence):
             create_target("x", [picture], tracker, landmarks={"chin": place})
 
@@ -288,7 +288,7 @@ def test_unusable_points_are_told_before_a_face_is_searched(
     for points, sentence in (
         ({"left_ear": (9.0, 9.0)}, "There is no point 'left_ear'"),
         ({"chin": (1e9, 9.0)}, "chin lies outside any picture"),
-        ({}, "these points are needed as well: left_eye_outer"),
+        ({}, "or add left_eye_outer"),
     ):
         with pytest.raises(TargetError, match=sentence):
             create_target("x", [path], tracker, landmarks=points)

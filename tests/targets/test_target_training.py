@@ -189,6 +189,13 @@ def test_what_cannot_be_trained_is_told_what_helps(
     told = capsys.readouterr()
     assert "me has no training to resume; leave out --resume" in told.err
     assert not told.out, "announces a training that never started"
+    weights = store.weights_path("me")
+    assert weights is not None
+    store.attach_weights("me", weights, "tint")
+    assert main(["target", "train", "me", "--renderer", "warp_unet"]) == 2
+    told = capsys.readouterr()
+    assert "me has weights that were trained for tint" in told.err
+    assert not told.out, "announces a training that never started"
     assert main(["target", "train", "nobody"]) == 2
     assert "no target 'nobody'" in capsys.readouterr().err
     assert main(["target", "train", "astronaut"]) == 2

@@ -76,7 +76,10 @@ def remove() -> None:
 
     Raises SinkError if OBS is running and cannot be reached.
     """
-    files = _obs_files()
+    files = find_obs_files()
+    if files is None:
+        print("OBS was never started, so there is nothing to remove.")
+        return
     if files.is_running():
         with closing(_remote(files)) as remote:
             _print_all(remote.remove_sources())
