@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,19 @@ def held_out(
     return true, predicted
 
 
+def write(data: Frames, folds: Sequence[Collection[str]]) -> None:
+    """Write the classifier trained on everybody, and those trained without each fold."""
+    deviations, labels, people = data
+    kept = [~np.isin(people, list(fold)) for fold in folds]
+    np.savez_compressed(
+        ASSETS / ASSET,
+        weights=fit_recogniser(deviations, labels).weights,
+        without_fold=[fit_recogniser(deviations[one], labels[one]).weights for one in kept],
+        people=[person for fold in folds for person in fold],
+        fold=[number for number, fold in enumerate(folds) for _ in fold],
+    )
+
+
 def main() -> None:
     """Measure on folds, then fit everybody and write the asset."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -90,7 +103,7 @@ def main() -> None:
     folds = json.loads(arguments.folds.read_text(encoding="utf-8"))["folds"]
     report(*held_out(data, folds))
     if arguments.more is None:
-        np.savez_compressed(ASSETS / ASSET, weights=fit_recogniser(*data[:2]).weights)
+        write(data, folds)
     else:
         print(f"With {arguments.more}:")
         report(*held_out(data, folds, read(arguments.more)))

@@ -10,7 +10,7 @@ requested, at full and at half intensity. `identity` and `identity_half` are dis
 person: to other frames of a clip (so `copy` is not at 0), or to the still itself (so it is).
 `identity_neutral`, `identity_subtle` and `identity_moderate` are the same at the levels of Wang
 2025, Tables II and III; the last level there, intense, is `identity`. `acd` is MoCoGAN's average
-content distance: the mean identity distance of neighbouring pictures in a run from neutral to the
+content distance: the mean identity distance of all pairs of pictures in a run from neutral to the
 full emotion. `acd_i` is the mean distance of these pictures to the still (Otberdout 2022).
 """
 
@@ -50,7 +50,7 @@ from reenact.progress import progress_bar
 from reenact.sinks.video_file import write_video
 from reenact.sources.image_file import read_image
 from reenact.storage import atomic_write
-from reenact.targets.clip_files import clips_in, load_landmarks
+from reenact.targets.clip_files import clips_in, load_landmarks, person_of
 from reenact.types import Array, Drive, Image, Renderer, Target
 
 PROTOCOL: Final = "emotions"
@@ -169,7 +169,7 @@ def run(
         portraits: clips and pictures, see `find_portraits`.
         size_px: side at which they are drawn.
         reader: reads the faces.
-        perceptual: receives each still and the pictures of it, for FID and Inception Score.
+        perceptual: receives each still and its seven emotions, for FID and Inception Score.
         labelled: folder that receives a labelled clip for each still and renderer.
 
     Returns:
@@ -191,7 +191,7 @@ def run(
             shown = [drawn[emotion, 1.0] for emotion in EMOTIONS]
             if labelled is not None:
                 _write_labelled(labelled / f"{path.stem}__{name}.mp4", shown, reader)
-            own = perceptual.compare(name, [still] * len(shown), shown)
+            own = perceptual.compare(name, [still] * (len(shown) - 1), shown[1:])
             levels = identity_by_level(portrait, renderer, reader)
             figures[name][path.stem] = _figures(portrait, drawn, reader) | levels | own
             rows.append(SheetRow(f"{path.stem}, {name}", [still, *shown]))
@@ -240,6 +240,7 @@ def _figures(
     told: dict[float, list[float]] = {one: [] for one in INTENSITIES}
     distances: dict[float, list[float]] = {one: [] for one in INTENSITIES}
     found, steps, from_still = [], [], []
+    recogniser = shipped_recogniser(person_of(portrait.target.name))
     for emotion in EMOTIONS[1:]:
         run_of = [portrait.descriptor]
         for intensity in INTENSITIES:
@@ -249,7 +250,7 @@ def _figures(
             right = False
             if points is not None and portrait.rest is not None:
                 deviation = own_shape(points, portrait.rest) - portrait.rest
-                right = shipped_recogniser().emotion(deviation) == emotion
+                right = recogniser.emotion(deviation) == emotion
             told[intensity].append(float(right))
             if points is not None:
                 distance = reader.identity(portrait.person, picture, points)

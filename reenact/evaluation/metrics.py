@@ -7,7 +7,7 @@ uint8 (H, W, 3) RGB. A run is a sequence of such pictures of one size, consecuti
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, Final
 
 import cv2
@@ -135,8 +135,9 @@ def consecutive_ssim(frames: Sequence[Image]) -> float | None:
 
 
 def average_content_distance(descriptors: Sequence[Array]) -> float:
-    """Return ACD (Tulyakov 2018): the mean distance of consecutive identity descriptors."""
-    return float(np.mean([np.linalg.norm(one - other) for one, other in pairwise(descriptors)]))
+    """Return ACD (Tulyakov 2018): the mean distance of all pairs of identity descriptors."""
+    pairs = combinations(descriptors, 2)
+    return float(np.mean([np.linalg.norm(one - other) for one, other in pairs]))
 
 
 def content_distance_to(still: Array, descriptors: Sequence[Array]) -> float:

@@ -3,7 +3,8 @@
 It is a multinomial logistic regression on the landmarks' deviations from the person's resting face.
 No labelled set is free to redistribute, so it was trained on frames whose action units label them
 clearly (`emotion_weights`). At best it agrees with that table on people it has not seen.
-`python -m tools.expression_recogniser` makes it and prints how often it does.
+`python -m tools.expression_recogniser` makes it and prints how often it does. For people of the
+training clips there is one without each fold.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from reenact.face.topology import (
     LIPS_OUTER,
     MOUTH_CORNERS,
 )
-from reenact.storage import read_asset
+from reenact.storage import ASSETS
 from reenact.targets.clip_files import load_labels, load_landmarks
 from reenact.types import Array
 
@@ -176,10 +177,24 @@ def fit_recogniser(
     return ExpressionRecogniser(found.x.reshape(features.shape[1], -1).astype(np.float32))
 
 
+def shipped_recogniser(person: str = "") -> ExpressionRecogniser:
+    """Return the classifier trained on the training clips.
+
+    Args:
+        person: identity of whose face is read. One of the training clips gets the classifier that
+            was trained without that person's fold.
+    """
+    everybody, without = _shipped()
+    return without.get(person, everybody)
+
+
 @lru_cache(maxsize=1)
-def shipped_recogniser() -> ExpressionRecogniser:
-    """Return the classifier trained on the training clips."""
-    return ExpressionRecogniser(read_asset(ASSET)["weights"])
+def _shipped() -> tuple[ExpressionRecogniser, dict[str, ExpressionRecogniser]]:
+    """Return the classifier trained on everybody, and for each person that without the fold."""
+    with np.load(ASSETS / ASSET) as archive:
+        without = [ExpressionRecogniser(weights) for weights in archive["without_fold"]]
+        folds = zip(archive["people"].tolist(), archive["fold"].tolist(), strict=True)
+        return ExpressionRecogniser(archive["weights"]), {one: without[fold] for one, fold in folds}
 
 
 def confusion_table(true: Sequence[int], told: Sequence[int]) -> str:

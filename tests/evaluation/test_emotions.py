@@ -104,7 +104,7 @@ def test_synthetic_faces_can_teach_what_real_ones_do_not_show() -> None:
 
 def test_content_distances_by_hand() -> None:
     run = [np.array(one, np.float32) for one in ([0, 0], [3, 4], [3, 0])]
-    assert average_content_distance(run) == pytest.approx((5 + 4) / 2)
+    assert average_content_distance(run) == pytest.approx((5 + 4 + 3) / 3)
     assert content_distance_to(run[0], run[1:]) == pytest.approx((5 + 3) / 2)
 
 

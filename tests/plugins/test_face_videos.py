@@ -274,7 +274,7 @@ def test_the_figures_of_videos_by_hand() -> None:
     figures = figures_of([shown, still, nobody], cast(FaceReader, Reader()))
     assert figures["recognised"] == pytest.approx(1 / 3)
     assert figures["tracked"] == pytest.approx(2 / 3)
-    assert figures["acd"] == pytest.approx(((2 + 1) / 2 + 0) / 2)
+    assert figures["acd"] == pytest.approx(((2 + 1 + 1) / 3 + 0) / 2)
     assert figures["acd_i"] == pytest.approx(((2 + 1) / 2 + 0) / 2)
     assert figures["people"] == pytest.approx(10)
     score, alike = figures["inception_score"], figures["consecutive_ssim"]

@@ -108,7 +108,7 @@ def test_the_generators_losses_have_the_authors_weights(people_faces: FaceMateri
     faces, units, generator = batch["faces"], batch["units"], recipe.networks["generator"]
     assert isinstance(generator, MaskedGenerator)
     wanted = units[[3, 0, 1, 2]]
-    assert torch.equal(recipe.wanted(batch), wanted)
+    assert 0.02 < (recipe.wanted(batch) - wanted).abs().max() <= 0.1
     with torch.no_grad():
         losses = recipe.generator_losses(batch, wanted)
         colour, there = generator.masks(faces, wanted)
@@ -116,13 +116,17 @@ def test_the_generators_losses_have_the_authors_weights(people_faces: FaceMateri
         colour, back = generator.masks(drawn, units)
         cycle = ((1 - back) * colour + back * drawn - faces).abs().mean()
         scores, read = recipe.networks["critic"](drawn)
-        masks = torch.cat([there, back])
-        steps = (masks.diff(dim=2).square().sum() + masks.diff(dim=3).square().sum()) / len(masks)
+        steps = sum(
+            float(np.abs(np.diff(mask.numpy(), axis=axis)).sum())
+            for mask in (there, back)
+            for axis in (2, 3)
+        )
     assert losses["adversarial"] == pytest.approx(-float(scores.mean()), rel=1e-4)
     assert losses["units"] == pytest.approx(160 * float((read - wanted).square().mean()), rel=1e-4)
     assert losses["cycle"] == pytest.approx(10 * float(cycle), rel=1e-4)
-    assert losses["attention"] == pytest.approx(0.1 * float(masks.square().mean()), rel=1e-4)
-    assert losses["smooth"] == pytest.approx(1e-5 * float(steps), rel=1e-4)
+    assert losses["attention"] == pytest.approx(0.1 * float(there.mean() + back.mean()), rel=1e-4)
+    # The authors add 1e-5 of this over their batch of 25.
+    assert losses["smooth"] == pytest.approx(25 * 1e-5 * steps / len(faces), rel=1e-4)
     assert losses.keys() == {"adversarial", "units", "cycle", "attention", "smooth"}
 
 

@@ -62,7 +62,7 @@ _SHOWN: Final = range(0, FRAMES, 3)
 def real_videos(clips: Sequence[ClipFile], size_px: int) -> list[Drawn]:
     """Return the rises in clips, as aligned faces of that side."""
     videos = load_videos(clips, VideoData("", size_px=size_px, acted_frames=0))
-    return [Drawn(one.emotion, whole_rise(one)) for one in videos]
+    return [Drawn(one.emotion, whole_rise(one), one.identity) for one in videos]
 
 
 def network_videos(weights: Path, count: int) -> list[Drawn]:
@@ -82,7 +82,7 @@ def motion_videos(
     """Yield the first frame of each person's first clip, moved to each emotion by MotionGAN."""
     source = MotionGAN(MotionGANSettings())
     drawing = registry.load("renderers", renderer).make(RendererSettings(name=renderer))
-    for seed, (_, of_person) in enumerate(groupby(clips, lambda clip: clip.identity)):
+    for seed, (person, of_person) in enumerate(groupby(clips, lambda clip: clip.identity)):
         target = read_portrait(next(of_person).path, _DRAWN_PX, reader).target
         drawing.prepare(replace(target, renderer=renderer))
         affine = to_frame(target.landmarks[0], size_px)
@@ -91,7 +91,8 @@ def motion_videos(
             motion = source.motion(emotion, seed)
             places = np.linspace(0, len(motion) - 1, FRAMES).round().astype(int)
             frames = [drawing.render(_moved(target, emotion, one)) for one in motion[places]]
-            yield Drawn(number, np.stack([crop_image(one, affine, size_px) for one in frames]))
+            pictures = np.stack([crop_image(one, affine, size_px) for one in frames])
+            yield Drawn(number, pictures, person)
 
 
 def table(rows: dict[str, Figures], counts: dict[str, int]) -> str:

@@ -45,10 +45,12 @@ class Drawn:
     Attributes:
         emotion: that it is to show at its end, index into `EMOTIONS`.
         pictures: uint8 (T, S, S, 3) RGB.
+        person: identity of whose face it is; "": of nobody.
     """
 
     emotion: int
     pictures: NDArray[np.uint8]
+    person: str = ""
 
 
 def draw_videos(network: nn.Module, count: int) -> list[Drawn]:
@@ -71,7 +73,7 @@ def figures_of(videos: Sequence[Drawn], reader: FaceReader, read: int | None = N
     - recognised: share of the videos whose last frame is told as asked, against the first.
     - believed: mean probability of what is asked; 0 where no face is found.
     - inception_score: of the recogniser's probabilities (Salimans 2016), 1 to 8.
-    - acd, acd_i: mean distances of the identity from frame to frame, and to the first frame.
+    - acd, acd_i: mean distances of the identity between all frames, and to the first frame.
     - people: mean distance between the first faces of different videos; of one face it is 0.
     - consecutive_ssim: SSIM of consecutive frames.
     - tracked: share of the frames that are read with a face.
@@ -92,7 +94,7 @@ def figures_of(videos: Sequence[Drawn], reader: FaceReader, read: int | None = N
         frames = [resized_square(video.pictures[index], _READ_PX) for index in chosen]
         points = [reader.track(frame) for frame in frames]
         found += [float(one is not None) for one in points]
-        probabilities = _probabilities(points)
+        probabilities = _probabilities(points, video.person)
         if probabilities is not None:
             shares.append(probabilities)
         shown = np.zeros(len(EMOTIONS)) if probabilities is None else probabilities
@@ -129,11 +131,11 @@ def inception_score(probabilities: Array) -> float:
     return float(np.exp(divergence.mean()))
 
 
-def _probabilities(points: Sequence[Array | None]) -> Array | None:
+def _probabilities(points: Sequence[Array | None], person: str) -> Array | None:
     """Return what the last face shows against the first, (8,); None: one of them is missing."""
     first, last = points[0], points[-1]
     if first is None or last is None:
         return None
     rest = to_face_frame(first, estimate_pose(first))
     deviation = own_shape(last, rest) - rest
-    return np.asarray(shipped_recogniser().probabilities(deviation[None])[0])
+    return np.asarray(shipped_recogniser(person).probabilities(deviation[None])[0])

@@ -47,7 +47,8 @@ class PixelRegressionTraining(PeopleData):
         width: σ of eq. 12, for the kernel.
         levels: knots of a kernel regression.
         evidence: least score of an expression without a label.
-        min_people: with fewer who score so much, the best of the rest are taken, too.
+        min_people: with fewer who score so much, the best of the rest are taken, too; pairs whose
+            lips do not fit the motion are left out afterwards.
         mean_motion: expressions whose motion is the mean of the pairs; without labels the others
             have that of the acted expression.
         exaggeration: factor on the motion that the targets are given.
@@ -129,7 +130,7 @@ class PixelRegressionRecipe(Recipe):
             motion = motion_of(pairs, name, name in self.config.mean_motion)
             motion = motion * np.float32(self.config.exaggeration)
             shown = align(pairs, name, motion)
-            people = len({pair.person for pair in pairs})
+            people = len(set(shown.people.tolist()))
             self._sizes[name] = f"{people} people, {len(shown.people)} pairs"
             solved = self.solve(shown.inputs, shown.targets)
             if self.config.limit_levels:

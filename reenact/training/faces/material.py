@@ -157,7 +157,7 @@ def measure_emotions(
     with FaceReader() as reader:
         for clip in clips:
             row = int(clip.intensity.argmin())
-            calm = clip.pictures[row]
+            calm, recogniser = clip.pictures[row], shipped_recogniser(clip.identity)
             rest = _shape(reader, calm)
             if rest is None:
                 continue
@@ -170,7 +170,7 @@ def measure_emotions(
                 shape = _shape(reader, picture, rest)
                 shares = np.zeros(len(EMOTIONS), np.float32)
                 if shape is not None:
-                    shares = shipped_recogniser().probabilities((shape - rest)[None])[0]
+                    shares = recogniser.probabilities((shape - rest)[None])[0]
                 told.append(float(shares.argmax() == number))
                 believed.append(float(shares[number]))
     if not told:
