@@ -23,6 +23,10 @@ class TargetError(ReenactError):
     """A target that cannot be made, found, read or stored."""
 
 
+class NameTakenError(TargetError):
+    """A target's name that another target has already."""
+
+
 class ModelError(ReenactError):
     """A model file that is missing, damaged or of another architecture."""
 

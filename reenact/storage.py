@@ -27,6 +27,10 @@ DEMO_ACTOR: Final = ASSETS / "demo_actor.mp4"
 """A video of an invented face that acts, made by `tools/demo_actor.py`."""
 
 
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What systems report where a disk, such as a network share, has no file locks."""
+
+
 def read_asset(name: str) -> dict[str, Array]:
     """Return the arrays of an .npz file in `ASSETS`, float32 and read-only."""
     import numpy as np
@@ -125,7 +129,7 @@ def exclusive_lock(path: Path, busy: str, *, error: type[ReenactError]) -> Itera
     Args:
         path: of the lock file, in a folder that exists.
         busy: the message if another block holds the lock.
-        error: raised then, and if the file cannot be written.
+        error: raised then, and if the file cannot be written or locked.
     """
     from filelock import FileLock, Timeout
 
@@ -135,7 +139,14 @@ def exclusive_lock(path: Path, busy: str, *, error: type[ReenactError]) -> Itera
     except Timeout as problem:
         raise error(busy) from problem
     except OSError as problem:
-        raise error(refusal(path, problem)) from problem
+        if problem.errno not in _NO_LOCKS:
+            raise error(refusal(path, problem)) from problem
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # nobody can hold it
+        raise error(
+            f"{path.parent} is on a disk without file locks, perhaps a network share; move it to "
+            "another disk."
+        ) from problem
     try:
         yield
     finally:

@@ -72,7 +72,7 @@ def open_target(
         SourceError: the picture or video cannot be read.
     """
     store = store or TargetStore()
-    if name_or_path in store.list():
+    if name_or_path in store:
         target = store.load(name_or_path)
     elif name_or_path in BUILT_IN:
         notes = {"from": _ORIGINS[name_or_path], "consent": "not needed: public domain"}

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from reenact.errors import counted
+from reenact.errors import TargetError, counted
 from reenact.face.topology import N_LANDMARKS
 from reenact.imaging import encoded
 from reenact.targets.builder import MAX_PLATE_SIDE_PX
@@ -36,6 +36,8 @@ LANDMARKS: Final = "landmarks.safetensors"
 WEIGHTS: Final = "weights.safetensors"
 
 MAX_WEIGHTS_BYTES: Final = 1 << 30
+
+_FORMAT: Final = 1
 
 _MIN_CROP_PX: Final = 32
 _MAX_CROP_PX: Final = 1024
@@ -54,6 +56,12 @@ DamagedError if it is missing or longer."""
 
 class DamagedError(Exception):
     """A piece is damaged; the message is a sentence to which the caller adds the target's name."""
+
+
+class _Version(BaseModel):
+    """What `target.json` holds in every format."""
+
+    format: int = _FORMAT
 
 
 class Description(BaseModel):
@@ -157,9 +165,19 @@ def unpack(read: Read) -> Target:
 
 
 def read_description(read: Read) -> Description:
-    """Read `target.json` alone. Raises DamagedError if it is missing or damaged."""
+    """Read `target.json` alone.
+
+    Raises:
+        DamagedError: it is missing or damaged.
+        TargetError: a newer version of the program has written it.
+    """
+    data = read(DESCRIPTION, max_bytes()[DESCRIPTION])
     try:
-        return Description.model_validate_json(read(DESCRIPTION, max_bytes()[DESCRIPTION]))
+        if _Version.model_validate_json(data).format > _FORMAT:
+            raise TargetError(
+                "A newer version of reenact has made this target; update reenact to use it."
+            )
+        return Description.model_validate_json(data)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from reenact.errors import TargetError, quoted
+from reenact.errors import NameTakenError, TargetError, quoted
 from reenact.storage import atomic_write, data_folder, exclusive_lock, expanded
 from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
@@ -74,13 +75,13 @@ class TargetStore:
         """
         self.check_free(target.name)
         name = checked_name(target.name)
-        with self._writing():
+        with self.writing():
             fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
             try:
                 _write(fresh, replace(target, name=name), weights)
                 if footage is not None and footage.is_dir():
                     shutil.copytree(footage, fresh / FOOTAGE)
-                fresh.rename(self.folder / name)
+                self.adopt(fresh, name)
             except DamagedError as error:
                 raise TargetError(f"The target {name} cannot be stored: {error}") from error
             finally:
@@ -89,15 +90,25 @@ class TargetStore:
     def check_free(self, name: str) -> None:
         """Raise TargetError unless a target of this name can be stored."""
         if name in BUILT_IN:
-            raise TargetError(f"{name} is built in; choose another name.")
+            raise NameTakenError(f"{name} is built in; choose another name.")
         if os.path.lexists(self._place(name)):
-            raise TargetError(
-                f"There is already a target {name}; choose another name, or remove it first with "
-                f"`reenact target remove {quoted(name)}`."
-            )
-        with self._writing():
+            raise _taken(name)
+        with self.writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder)).rmdir()
+
+    def adopt(self, folder: Path, name: str) -> None:
+        """Move a folder on the same disk that holds a whole target to its place.
+
+        Raises TargetError if the name is not allowed or taken, or the folder cannot be moved.
+        """
+        with self.writing():
+            try:
+                folder.rename(self.folder / checked_name(name))
+            except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise _taken(name) from error
+                raise
 
     def load(self, name: str) -> Target:
         """Return a stored target; `weights` is the path of its own weights, if it has any.
@@ -119,11 +130,17 @@ class TargetStore:
         A folder whose name no target may have, such as a file manager's copy, is left out.
         """
         try:
-            entries = sorted(entry.name for entry in self.folder.iterdir())
+            entries = [entry.name for entry in self.folder.iterdir()]
         except OSError:
             return ()
-        described = [n for n in entries if (self.folder / n / serialization.DESCRIPTION).is_file()]
-        return tuple(name for name in described if _is_allowed(name))
+        names = {checked_name(entry) for entry in entries if _is_allowed(entry)}
+        return tuple(sorted(name for name in names if name in self))
+
+    def __contains__(self, name: str) -> bool:
+        """Return True if a target of this name is stored."""
+        if name in BUILT_IN or not _is_allowed(name):
+            return False
+        return os.path.isfile(self._place(name) / serialization.DESCRIPTION)
 
     def show(self, name: str) -> str:
         """Describe a target, one `field: value` a line."""
@@ -150,10 +167,11 @@ class TargetStore:
         place = self.folder_of(name)
         if new == name:
             raise TargetError(f"{name} has this name already; give another.")
-        self.check_free(new)
+        # A disk that ignores case takes "anna" and "Anna" for one folder.
+        if not _are_same(place, self._place(new)):
+            self.check_free(new)
         self.check_idle(name)
-        with self._writing():
-            place.rename(self._place(new))
+        self.adopt(place, new)
 
     def remove(self, name: str) -> None:
         """Delete a target, even a damaged one.
@@ -162,7 +180,7 @@ class TargetStore:
         """
         place = self.folder_of(name)
         self.check_idle(name)
-        with self._writing():
+        with self.writing():
             # Renamed first, so that a partly deleted target is never listed.
             doomed = Path(tempfile.mkdtemp(prefix=".old-", dir=self.folder))
             place.rename(doomed / "target")
@@ -185,12 +203,19 @@ class TargetStore:
                 pass
 
     def irreplaceable_parts(self, name: str) -> tuple[str, ...]:
-        """Return which of "trained weights" and "footage" would be lost with a target."""
+        """Return which of "trained weights" and "footage" would be lost with a target.
+
+        Raises SourceError if the footage cannot be read.
+        """
         held = {
             "trained weights": self.weights_path(name) is not None,
             "footage": bool(self._clips(name)),
         }
         return tuple(what for what, there in held.items() if there)
+
+    def has_one_picture(self, name: str) -> bool:
+        """Return True for a target of one picture, in which `place_points` can place points."""
+        return not (self.folder_of(name) / serialization.reference_name(1)).is_file()
 
     def weights_path(self, name: str) -> Path | None:
         """Return the file of a target's own weights; None if it uses the shipped ones."""
@@ -210,19 +235,24 @@ class TargetStore:
         with atomic_write(place / serialization.DESCRIPTION, error=TargetError) as partial:
             partial.write_text(changed.model_dump_json(indent=1), "utf-8")
 
+    def load_single(self, name: str) -> Target:
+        """Return a target of one picture. Raises TargetError if it has several; see `load`."""
+        target = self.load(name)
+        if len(target.references) > 1:
+            raise TargetError(
+                f"{name} has {len(target.references)} pictures; points can be placed in a target "
+                "of one picture."
+            )
+        return target
+
     def place_points(self, name: str, points: Points) -> None:
         """Correct the face of a target's only picture by some of its points, px of the reference.
 
         See `fit_landmarks`. The face then counts as resting. Raises TargetError if there is no such
         target, it has several pictures, it is being trained, or the points do not form a face.
         """
-        target = self.load(name)
+        target = self.load_single(name)
         self.check_idle(name)
-        if len(target.references) > 1:
-            raise TargetError(
-                f"{name} has {len(target.references)} pictures; points can be placed in a target "
-                "of one picture."
-            )
         landmarks = fit_landmarks(points, target.landmarks[0])
         corrected = replace(
             target,
@@ -271,7 +301,11 @@ class TargetStore:
         return clips_in(self._place(name) / FOOTAGE)
 
     def _place(self, name: str) -> Path:
-        return self.folder / checked_name(name)
+        name = checked_name(name)
+        place = self.folder / name
+        # A folder that was copied from a Mac may have its name in Unicode form NFD.
+        copied = self.folder / unicodedata.normalize("NFD", name)
+        return copied if os.path.lexists(copied) and not os.path.lexists(place) else place
 
     def folder_of(self, name: str) -> Path:
         """Return the folder of a stored target. Raises TargetError if there is no such target."""
@@ -302,17 +336,27 @@ class TargetStore:
         except DamagedError as error:
             raise _damaged(name, error) from error
         except OSError as error:
-            raise TargetError(f"The target {name} cannot be read: {error.strerror}.") from error
+            raise TargetError(
+                f"The target {name} cannot be read: {error.strerror or error}."
+            ) from error
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """Return a context that raises TargetError for an OSError of the block."""
         try:
             yield
         except OSError as error:
             raise TargetError(
-                f"Targets cannot be stored in {self.folder}: {error.strerror}; free it, or name "
-                "another folder in the environment variable REENACT_DATA."
+                f"Targets cannot be stored in {self.folder}: {error.strerror or error}; free it, "
+                "or name another folder in the environment variable REENACT_DATA."
             ) from error
+
+
+def _taken(name: str) -> NameTakenError:
+    return NameTakenError(
+        f"There is already a target {name}; choose another name, or remove it first with "
+        f"`reenact target remove {quoted(name)}`."
+    )
 
 
 def _damaged(name: str, error: DamagedError) -> TargetError:
@@ -329,6 +373,10 @@ def _write(folder: Path, target: Target, weights: Path | None) -> None:
         (folder / piece).write_bytes(data)
     if weights is not None:
         shutil.copyfile(weights, folder / serialization.WEIGHTS)
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)
 
 
 def _is_allowed(name: str) -> bool:

@@ -180,7 +180,9 @@ def _longest_shot(path: Path, turns: int, tracker: Tracker) -> list[FoundFace]:
             if frame.index % stride:
                 continue
             if time.monotonic() > deadline_s:
-                _log.warning("%s is long; only its first %.0f s are used.", path, frame.time_s)
+                _log.warning(
+                    "%s is long; only its first %.0f s are used.", file_name(path), frame.time_s
+                )
                 break
             image = turned(frame.image, turns)
             if cuts.is_cut(image):
@@ -191,7 +193,7 @@ def _longest_shot(path: Path, turns: int, tracker: Tracker) -> list[FoundFace]:
                 continue
             seen += 1
             if tracker.faces_seen > 1 and seen == 1:
-                _log.warning("There are several faces in %s; one of them is used.", path)
+                _log.warning("There are several faces in %s; one of them is used.", file_name(path))
             if shots[-1] and box_shift(shots[-1][-1].points, found.points) > 1:
                 shots.append([])
             look = measure_look(image, found.points)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 import signal
 import sys
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +19,7 @@ import pytest
 from safetensors.numpy import save
 
 from reenact import storage
-from reenact.errors import TargetError
+from reenact.errors import NameTakenError, TargetError
 from reenact.face.topology import CHIN
 from reenact.storage import data_folder
 from reenact.targets import store as store_module
@@ -50,6 +53,30 @@ def test_a_copy_by_a_file_manager_hides_no_target(store: TargetStore, target: Ta
     place = store.folder_of("somebody")
     shutil.copytree(place, place.with_name("somebody (copy)"))
     assert store.list() == ("somebody",)
+
+
+def test_a_target_copied_from_a_mac_is_found_by_its_name(
+    store: TargetStore, target: Target
+) -> None:
+    store.create(target)
+    copy = store.folder / unicodedata.normalize("NFD", "Zoë")
+    shutil.copytree(store.folder_of("somebody"), copy)
+    assert store.list() == ("Zoë", "somebody")
+    assert store.load("Zoë").name == "Zoë"
+    with pytest.raises(NameTakenError):
+        store.check_free("Zoë")
+    store.rename("Zoë", "Zoe")
+    assert store.list() == ("Zoe", "somebody")
+
+
+def test_folders_that_hold_no_target_of_the_user_are_not_listed(
+    store: TargetStore, target: Target
+) -> None:
+    store.create(target)
+    shutil.copytree(store.folder_of("somebody"), store.folder / "robin")  # built in
+    (store.folder / "loop").symlink_to("loop")
+    assert store.list() == ("somebody",)
+    assert "robin" not in store
 
 
 def test_a_removed_target_is_gone(store: TargetStore, target: Target) -> None:
@@ -107,6 +134,13 @@ def test_an_impossible_rename_changes_nothing(
     assert store.list() == ("another", "somebody")
 
 
+def test_a_rename_may_change_the_case_alone(store: TargetStore, target: Target) -> None:
+    """A disk that ignores case says that the new name is taken, by the same folder."""
+    store.create(target)
+    store.rename("somebody", "Somebody")
+    assert store.list() == ("Somebody",)
+
+
 @pytest.mark.parametrize("name", ["a", "My face 2", "Zoë", "x_1-b", "7", "漢字", "हिन्दी", "ที่รัก"])
 def test_allowed_names_are_stored(store: TargetStore, target: Target, name: str) -> None:
     store.create(replace(target, name=name))
@@ -142,6 +176,33 @@ def test_a_name_is_not_taken_twice(store: TargetStore, target: Target) -> None:
     for call in (store.load, store.show, store.remove):
         with pytest.raises(TargetError, match="astronaut is built in"):
             call("astronaut")
+
+
+def test_of_two_processes_that_store_a_name_the_second_is_told_that_it_is_taken(
+    store: TargetStore, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def rename_late(folder: Path, place: Path) -> Path:
+        monkeypatch.undo()
+        store.create(target)  # the other process
+        return rename(folder, place)
+
+    monkeypatch.setattr(Path, "rename", rename_late)
+    with pytest.raises(NameTakenError, match="already a target somebody"):
+        store.create(target)
+    assert [path.name for path in store.folder.iterdir()] == ["somebody"]
+
+
+def test_what_a_copy_of_footage_reports_is_told(
+    store: TargetStore, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise shutil.Error("the disk is full")  # an OSError without `strerror`
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(TargetError, match="the disk is full; free it"):
+        store.create(target, footage=tmp_path)
 
 
 def test_the_folder_is_chosen_by_the_environment(
@@ -195,7 +256,7 @@ def cut_in_half(path: Path) -> None:
         ("landmarks.safetensors", cut_in_half),
         ("landmarks.safetensors", lambda path: path.write_bytes(save({"neutral": np.zeros(3)}))),
         ("target.json", cut_in_half),
-        ("target.json", lambda path: path.write_text('{"format": 2}')),
+        ("target.json", lambda path: path.write_text('{"format": 1}')),
     ],
 )
 def test_a_damaged_target_is_refused_and_can_be_removed(
@@ -209,6 +270,23 @@ def test_a_damaged_target_is_refused_and_can_be_removed(
     assert "reenact target remove somebody" in str(caught.value)
     store.remove("somebody")
     assert store.list() == ()
+
+
+def test_a_target_of_a_newer_version_asks_for_an_update(
+    store: TargetStore, target: Target, tmp_path: Path
+) -> None:
+    store.create(target)
+    path = store.folder_of("somebody") / "target.json"
+    exported = store.export_file("somebody", tmp_path / "new")
+    newer = json.dumps(json.loads(path.read_text("utf-8")) | {"format": 2, "hair": "long"})
+    path.write_text(newer, "utf-8")
+    with pytest.raises(TargetError, match=r"newer version .* update reenact"):
+        store.load("somebody")
+    with zipfile.ZipFile(exported) as old, zipfile.ZipFile(tmp_path / "newer", "w") as archive:
+        for name in old.namelist():
+            archive.writestr(name, newer if name == "target.json" else old.read(name))
+    with pytest.raises(TargetError, match="update reenact"):
+        store.import_file(tmp_path / "newer")
 
 
 def test_attached_weights_are_copied_and_required(
@@ -331,3 +409,20 @@ def test_a_process_that_dies_while_a_target_is_removed_leaves_it_whole_or_gone(
             assert same_target(store.load("somebody"), small)
         else:
             store.create(small)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+def test_a_disk_without_locks_is_told_and_keeps_no_target_from_being_removed(
+    store: TargetStore, small: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_lock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    store.create(small)
+    with monkeypatch.context() as share:
+        share.setattr("fcntl.flock", no_lock)
+        with pytest.raises(TargetError, match="without file locks"), store.training("somebody"):
+            pytest.fail("nobody holds the lock")
+        store.rename("somebody", "anna")
+        store.remove("anna")
+    assert store.list() == ()
