@@ -86,8 +86,8 @@ def _intensity(controls: Controls, step: str) -> str:
 
 
 def _target(controls: Controls, name: str) -> str:
-    controls.switch_target(name)
-    return f"{name} is shown."
+    shown = controls.switch_target(name)
+    return f"{name} is shown." if shown else f"{name} gave way to a later choice."
 
 
 def _preset(controls: Controls, name: str) -> str:

@@ -6,6 +6,7 @@ available everywhere.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import threading
 import time
@@ -58,6 +59,7 @@ class Controls:
         session: the session.
         target: name of the target that is shown.
         remotes: the remote controls in use, each with its error; "" if it works.
+        on_switch: called with the name of each target that a request has brought.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Controls:
         self.session = session
         self.target = target
         self.remotes: dict[str, str] = {}
+        self.on_switch: Callable[[str], None] = lambda name: None
         self._recording_lock = threading.Lock()  # any thread starts and ends recordings
         self._recording: Path | None = None
         self._recording_name = ""
@@ -81,6 +84,8 @@ class Controls:
         self._start_s = now_s()
         self._switching = threading.Lock()
         self._prepared: PreparedTarget | None = None
+        self._newest_request = object()
+        self._updates = 0
         self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
 
@@ -107,6 +112,7 @@ class Controls:
             "remotes": [{"name": name, "error": text} for name, text in self.remotes.items()],
             "device": session.reenactor.device,
             "renderer": session.settings.renderer.name,
+            "updates": self._updates,
             "size": list(session.reenactor.size),
         }
         warm = self._now_s() - self._start_s > _WARM_UP_S
@@ -168,59 +174,76 @@ class Controls:
         """Follow the actor again, after `panic` or `freeze`."""
         self.session.presenter.show = Show.LIVE
 
-    def switch_target(self, name: str) -> None:
+    def switch_target(self, name: str) -> bool:
         """Fade to another target. Returns when it is ready, which takes seconds.
 
         Args:
             name: a stored or built-in target, or the path of a photo or video.
 
+        Returns:
+            False if it is not shown because another one was requested meanwhile.
+
         Raises:
             ReenactError: there is no such target, or it cannot be drawn; the old one stays.
         """
+        self._newest_request = request = object()
         with self._switching:
-            self._switch(name, self.session.settings, lambda: None)
+            if request is not self._newest_request:
+                return False
+            prepared = self._prepare(name, self.session.settings)
+            if request is not self._newest_request:
+                return False
+            self._fade_to(name, prepared)
+            self.on_switch(name)
+        return True
 
-    def _switch(self, name: str, settings: Settings, then: Callable[[], None]) -> None:
-        """Prepare a target, call `then`, and fade to it. The caller holds `_switching`."""
+    def _prepare(self, name: str, settings: Settings) -> PreparedTarget:
         from reenact.targets.library import open_target
 
         size_px, max_side_px = settings.renderer.size, settings.output.max_side
         target = open_target(name, size_px, store=self._store)
-        prepared = self.session.reenactor.prepare(target, size_px, max_side_px)
-        then()
+        return self.session.reenactor.prepare(target, size_px, max_side_px)
+
+    def _fade_to(self, name: str, prepared: PreparedTarget) -> None:
         self.session.presenter.switch(prepared)
         self.target, self._prepared = name, prepared
-
-    def _open_backdrop(self) -> None:
-        """Find the target's outline for the backdrop, also if a target switch is still pending."""
-        if self._prepared is None:
-            self.session.reenactor.open_backdrop()
-        else:
-            self._prepared.open_backdrop(self.session.settings.output)
 
     # Settings
 
     def update(self, section: str, key: str, value: Any) -> None:
-        """Change a live setting from the next frame on.
+        """Change one live setting; see `update_all`."""
+        self.update_all({f"{section}.{key}": value})
+
+    def update_all(self, values: Mapping[str, Any]) -> None:
+        """Change live settings, given by `section.key`, from the next frame on.
 
         A new size, background or `fusion.mode` takes seconds; the old one is used until then.
 
         Raises:
-            ReenactError: there is no such setting, it is not live, the value is not allowed, or
-                no person is found in the target's picture, which a new background requires.
+            ReenactError: there is no such setting, it is not live, the value is not allowed, the
+                target can no longer be read, or no person is found in its picture, which a new
+                background requires. Nothing is changed.
         """
-        name, session = f"{section}.{key}", self.session
-        if name == "output.background" and value != "keep":
-            with self._switching:
-                self._open_backdrop()
-                session.update(section, key, value)
-        elif name in _PREPARED and self.settings()[name] != value:
-            with self._switching:  # a pending switch decides the target and the other settings
-                tried = session.settings.model_copy(deep=True)
-                change(tried, section, key, value)
-                self._switch(self.target, tried, lambda: session.update(section, key, value))
-        else:
-            session.update(section, key, value)
+        settings, before = self.session.settings, self.settings()
+        resized = any(name in _PREPARED and before[name] != values[name] for name in values)
+        opens_backdrop = values.get("output.background", "keep") != "keep"
+        # A pending switch decides the target and the other settings.
+        with self._switching if resized or opens_backdrop else contextlib.nullcontext():
+            tried = settings.model_copy(deep=True)
+            for name, value in values.items():
+                change(tried, *_place(name), value)
+            prepared = self._prepare(self.target, tried) if resized else None
+            if opens_backdrop:
+                newest = prepared or self._prepared
+                if newest is None:
+                    self.session.reenactor.open_backdrop()
+                else:
+                    newest.open_backdrop(tried.output)
+            for name, value in values.items():
+                self.session.update(*_place(name), value)
+            self._updates += 1
+            if prepared is not None:
+                self._fade_to(self.target, prepared)
 
     def settings(self) -> dict[str, Any]:
         """Return the live settings by `section.key`."""
@@ -248,12 +271,8 @@ class Controls:
         """
         known = self.settings()
         values = {f"{section}.{key}": value for section, key, value in read_preset(name)}
-        # First those that can fail.
-        first = [one for one in values if one in _PREPARED or one == "output.background"]
-        for one in dict.fromkeys([*first, *values]):
-            if one in known:  # skips components that this session does not use
-                section, _, key = one.rpartition(".")
-                self.update(section, key, values[one])
+        # Settings of components that this session does not use are left out.
+        self.update_all({one: value for one, value in values.items() if one in known})
 
     # Outputs
 
@@ -399,6 +418,12 @@ class Controls:
         fps = (frames - frames_then) / (now_s - then_s) if now_s > then_s else 0.0
         recent = {cause: count - drops_then.get(cause, 0) for cause, count in drops.items()}
         return fps, {cause: count for cause, count in recent.items() if count}
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return section and key of a setting's name."""
+    section, _, key = name.rpartition(".")
+    return section, key
 
 
 def _new_recording() -> Path:

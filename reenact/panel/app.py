@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
-from reenact.errors import ReenactError
+from reenact.errors import NameTakenError, ReenactError
 from reenact.live.presets import preset_path
 from reenact.panel.endpoints import ENDPOINTS, Endpoint
 from reenact.panel.gallery import LARGE_PICTURE_PX, PICTURE_PX
@@ -79,6 +79,8 @@ def _answering(answer: Answer) -> Answer:
             return await answer(request)
         except TooLargeError as error:
             return _refused(str(error), 413)
+        except NameTakenError as error:
+            return _refused(str(error), 409)
         except ClientDisconnect:  # nobody waits for the answer
             return Response(status_code=400)
         except ReenactError as error:

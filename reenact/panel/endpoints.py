@@ -320,8 +320,15 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         "POST",
+        "/api/names",
+        "Check that a new target can have a name",
+        lambda s, p, b: s.gallery.store.check_free(b.name),
+        NameBody,
+    ),
+    Endpoint(
+        "POST",
         "/api/import",
-        "Store an exported target; returns its name",
+        "Store an exported target; returns its name. The upload stays if the name is taken",
         lambda s, p, b: s.gallery.import_file(b.upload, b.name),
         ImportBody,
     ),

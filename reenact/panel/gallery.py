@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import shutil
 import time
@@ -12,8 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-from reenact.errors import ReenactError, TargetError
-from reenact.panel.jobs import Job, Jobs
+from reenact.errors import NameTakenError, ReenactError, SourceError, TargetError
+from reenact.panel.jobs import Job, Jobs, collected_warnings
 from reenact.panel.preview import small_jpeg
 from reenact.panel.uploads import Uploads
 from reenact.sources.image_file import read_image
@@ -21,6 +22,8 @@ from reenact.targets.library import BUILT_IN, built_in_portrait
 from reenact.targets.manual_landmarks import Points, named_points
 from reenact.targets.store import TargetStore, checked_name
 from reenact.targets.target_training import preview_path, training_folder
+
+log = logging.getLogger(__name__)
 
 PICTURE_PX: Final = 256
 LARGE_PICTURE_PX: Final = 1024
@@ -55,19 +58,31 @@ class Gallery:
         self._mine: set[str] = set()
 
     def list(self) -> list[dict[str, Any]]:
-        """Describe each target: its name, and whether it is built in, trained or trainable."""
-        found = [{"name": name, "built_in": True} for name in BUILT_IN]
+        """Describe each target.
+
+        Returns:
+            For each: its `name`, whether it is `built_in`, and if it is not, whether it is
+            `trained`, has `footage` to train on, and has `one_picture`, so that `place` works.
+        """
+        found: list[dict[str, Any]] = [{"name": name, "built_in": True} for name in BUILT_IN]
         for name in self.store.list():
-            parts = self.store.irreplaceable_parts(name)
-            found.append(
-                {
-                    "name": name,
-                    "built_in": False,
-                    "trained": "trained weights" in parts,
-                    "footage": "footage" in parts,
-                }
-            )
+            with contextlib.suppress(TargetError):  # another process has just removed it
+                found.append(self._described(name))
         return found
+
+    def _described(self, name: str) -> dict[str, Any]:
+        parts: Sequence[str] = ()
+        try:
+            parts = self.store.irreplaceable_parts(name)
+        except SourceError as error:
+            log.warning("%s", error)
+        return {
+            "name": name,
+            "built_in": False,
+            "trained": "trained weights" in parts,
+            "footage": "footage" in parts,
+            "one_picture": self.store.has_one_picture(name),
+        }
 
     def picture(self, name: str, side_px: int = PICTURE_PX) -> bytes:
         """Return a JPEG of a target, at most `side_px` high. Raises ReenactError."""
@@ -76,8 +91,11 @@ class Gallery:
         return small_jpeg(read_image(self.store.folder_of(name) / "reference_0.png"), side_px)
 
     def points(self, name: str) -> dict[str, Any]:
-        """Return where the points of a target's face are in its picture. Raises TargetError."""
-        target = self.store.load(name)
+        """Return where the points of a target's face are in its picture.
+
+        Raises TargetError, also for a target of several pictures.
+        """
+        target = self.store.load_single(name)
         return {"side": target.crop_size, "points": named_points(target.landmarks[0])}
 
     def place(self, name: str, points: Points) -> None:
@@ -116,7 +134,7 @@ class Gallery:
         job.step = "Finding the face"
         footage = paths[0].with_suffix(".footage")
         try:
-            with closing(still_tracker()) as tracker:
+            with closing(still_tracker()) as tracker, collected_warnings() as warnings:
                 notes = {"consent": "confirmed in the panel"}
                 target = create_target(name, paths, tracker, metadata=notes, footage=footage)
             job.step, job.progress = "Choosing the best renderer", 0.5
@@ -125,7 +143,7 @@ class Gallery:
         finally:
             shutil.rmtree(footage, ignore_errors=True)
         self.changes += 1
-        return f"{name} is ready."
+        return " ".join([f"{name} is ready.", *warnings])
 
     def rename(self, name: str, new: str) -> None:
         """Rename a target. Raises TargetError, for instance while it is being trained."""
@@ -137,16 +155,17 @@ class Gallery:
         """Remove a target; `restore` brings it back until the panel ends.
 
         Raises:
-            TargetError: there is no such target, or it is being trained.
+            TargetError: there is no such target, it is being trained, or it cannot be moved.
         """
         place = self.store.folder_of(name)
         self._check_not_trained(name)
         self.store.check_idle(name)
         kept = self._removed(name)
-        kept.parent.mkdir(exist_ok=True)
-        shutil.rmtree(kept, ignore_errors=True)
-        place.rename(kept)
-        kept.touch()
+        with self.store.writing():
+            kept.parent.mkdir(exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
+            place.rename(kept)
+            kept.touch()
         self._mine.add(kept.name)
         self.changes += 1
 
@@ -156,7 +175,7 @@ class Gallery:
         kept = self._removed(name)
         if not kept.is_dir():
             raise TargetError(f"{name} was not removed since the panel started.")
-        kept.rename(self.store.folder / checked_name(name))
+        self.store.adopt(kept, name)
         self.changes += 1
 
     def forget_removed(self) -> None:
@@ -168,12 +187,22 @@ class Gallery:
                     shutil.rmtree(kept, ignore_errors=True)
 
     def import_file(self, upload: str, name: str | None) -> str:
-        """Store a target exported elsewhere; return its name. Raises TargetError."""
+        """Store a target exported elsewhere; return its name.
+
+        Raises:
+            NameTakenError: another target has the name; the file stays for another try.
+            TargetError: the file is missing or damaged, or the name is not allowed.
+        """
         (path,) = self._uploads.claim([upload])
         try:
             stored = self.store.import_file(path, name)
-        finally:
+        except NameTakenError:
+            self._uploads.release([upload])
+            raise
+        except BaseException:
             self._uploads.forget([upload])
+            raise
+        self._uploads.forget([upload])
         self.changes += 1
         return stored
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -54,6 +55,31 @@ class Job:
         hidden = {"stop_wanted", "ended_s"}
         shown = {name: getattr(self, name) for name in self.__slots__ if name not in hidden}
         return {**shown, "stopping": self.stop_wanted.is_set() and self.state == "running"}
+
+
+@contextlib.contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect what the program warns of on this thread while the block runs, each text once."""
+    texts: list[str] = []
+    handler = _Collector(texts)
+    program = logging.getLogger("reenact")
+    program.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        program.removeHandler(handler)
+
+
+class _Collector(logging.Handler):
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._texts = texts
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.thread == self._thread and text not in self._texts:
+            self._texts.append(text)
 
 
 class Jobs:

@@ -75,10 +75,12 @@ class Viewers:
             self._wanted()
 
     def _wanted(self) -> None:
-        """Have the session keep the actor's picture only while a page wants it."""
-        controls = self._studio.controls
+        """Have the session, or the camera's preview, make the actor's picture only for a page."""
+        controls, wanted = self._studio.controls, any("actor" in v.watch for v in self._viewers)
         if controls is not None:
-            controls.watch_actor(any("actor" in viewer.watch for viewer in self._viewers))
+            controls.watch_actor(wanted)
+        elif wanted:
+            self._studio.keep_watching()
 
 
 class _Viewer:

@@ -80,4 +80,5 @@ def _responses() -> dict[str, Any]:
         "200": {"description": "Done; `value` holds the result"},
         "400": {"description": "Rejected; `error` says why and what to do"},
         "401": {"description": "The token is missing or wrong"},
+        "409": {"description": "The target's name is taken"},
     }

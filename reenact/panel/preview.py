@@ -28,6 +28,9 @@ MAX_SIDE_PX: Final = 640
 _QUALITY: Final = 75
 _RETRY_S: Final = 0.5
 
+_UNWATCHED_S: Final = 5.0
+"""Time after which a source that no page watches is released."""
+
 
 def small_jpeg(image: Image, max_side_px: int = MAX_SIDE_PX) -> bytes:
     """Return a picture, uint8 (H, W, 3) RGB, as a JPEG whose longer side is `max_side_px`."""
@@ -107,6 +110,8 @@ class PanelSink(ClosesOnExit):
 class SourceWatch(ClosesOnExit):
     """Shows the actor what a source sees before a session uses it.
 
+    The source is released while nobody calls `keep`, such as after the page was closed.
+
     Args:
         text: such as `webcam:0`.
         settings: settings of the sources.
@@ -123,8 +128,13 @@ class SourceWatch(ClosesOnExit):
         self._settings = settings
         self._newest = newest
         self._ending = threading.Event()
+        self._watched_s = time.monotonic()
         self._thread = threading.Thread(target=self._read, name="panel-source", daemon=True)
         self._thread.start()
+
+    def keep(self) -> None:
+        """Let the source stay open, or open it again; it is watched. Any thread may call."""
+        self._watched_s = time.monotonic()
 
     def close(self) -> None:
         """Release the source; this may take a few seconds."""
@@ -133,8 +143,15 @@ class SourceWatch(ClosesOnExit):
             self._thread.join(5.0)
         self._newest.put(None)
 
+    @property
+    def _is_watched(self) -> bool:
+        return time.monotonic() - self._watched_s < _UNWATCHED_S and not self._ending.is_set()
+
     def _read(self) -> None:
         while not self._ending.is_set():
+            if not self._is_watched:
+                self._ending.wait(_RETRY_S)
+                continue
             kind, argument = registry.split(self.text)
             try:
                 source = registry.load("sources", kind).make(argument, self._settings)
@@ -143,11 +160,13 @@ class SourceWatch(ClosesOnExit):
                 self._ending.wait(_RETRY_S)
                 continue
             with source:
-                self._show(source)
-            return
+                if not self._show(source):
+                    return
+            self._newest.put(None)
 
-    def _show(self, source: Source) -> None:
-        while not self._ending.is_set():
+    def _show(self, source: Source) -> bool:
+        """Show a source while it is watched; return False once it has ended."""
+        while self._is_watched:
             try:
                 frame = source.read()
             except ReenactError as error:
@@ -155,8 +174,9 @@ class SourceWatch(ClosesOnExit):
                 self._ending.wait(_RETRY_S)
                 continue
             if frame is None:
-                return
+                return False
             self.problem = ""
             self._newest.put(rotated(frame, self._settings.rotate).image)
             if not source.live:
                 self._ending.wait(1.0 / max(source.fps, 1.0))
+        return True

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import queue
+import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +32,7 @@ from reenact.registry import available
 from reenact.sinks.fanout import input_files
 from reenact.storage import atomic_write, data_folder
 from reenact.targets.library import open_target, still_tracker
-from reenact.targets.store import TargetStore
+from reenact.targets.store import BUILT_IN, TargetStore
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Studio(ClosesOnExit):
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
         self._settings_before: Mapping[str, Any] = {}
         self._changed: set[str] = set()
+        self._run = secrets.token_hex(8)
         self._phase = "idle"
         self._error = ""
         self._watch: SourceWatch | None = None
@@ -99,6 +101,7 @@ class Studio(ClosesOnExit):
         """Return everything that a page shows, as JSON-compatible values."""
         controls, watch = self.controls, self._watch
         return {
+            "run": self._run,  # another one after a restart of the program
             "phase": self._phase,
             "error": self._error,
             "choice": asdict(self.choice),
@@ -151,9 +154,8 @@ class Studio(ClosesOnExit):
 
         def work(job: Job) -> str:
             job.step = "Getting ready"
-            controls.switch_target(target)
-            self._choose(target=target)
-            return f"{target} is shown."
+            shown = controls.switch_target(target)
+            return f"{target} is shown." if shown else f"{target} gave way to a later choice."
 
         return self.jobs.start("switch", target, work)
 
@@ -195,13 +197,10 @@ class Studio(ClosesOnExit):
         """
         load_settings(None, _assigned({**self.choice.settings, **values}))
         controls, waiting = self.controls, []
-        live = {} if controls is None else controls.settings()
-        for name, value in values.items():
-            section, _, key = name.rpartition(".")
-            if controls is not None and name in live:
-                controls.update(section, key, value)
-            elif controls is not None:
-                waiting.append(name)
+        if controls is not None:
+            live = controls.settings()
+            waiting = [name for name in values if name not in live]
+            controls.update_all({name: values[name] for name in values if name in live})
         # Choices made while a new size was being prepared, which takes seconds, are kept.
         self._keep(values)
         return waiting
@@ -235,8 +234,20 @@ class Studio(ClosesOnExit):
                 self._check_source(source)
                 self._watch = SourceWatch(source, self._loaded_settings().source, self.actor)
 
+    def keep_watching(self) -> None:
+        """Let the preview of `watch_source` go on, because a page shows it.
+
+        A few seconds after the last call the source is released, until the next one.
+        """
+        watch = self._watch
+        if watch is not None:
+            watch.keep()
+
     def sources(self) -> list[dict[str, str]]:
-        """Return the cameras, the source from the command line, and the previous choice."""
+        """Return the cameras, the source from the command line, and the previous choice.
+
+        A camera chosen earlier that is not plugged in is left out.
+        """
         from reenact.sources.camera_devices import list_cameras
 
         cameras = [
@@ -245,10 +256,10 @@ class Studio(ClosesOnExit):
             if not camera.is_loopback
         ]
         known = {camera["source"] for camera in cameras}
-        others = dict.fromkeys((self._offered_source, self.choice.source))
+        kept = "" if _is_camera(self.choice.source) else self.choice.source
         return cameras + [
-            {"source": text, "name": Path(text.partition(":")[2]).name or text}
-            for text in others
+            {"source": text, "name": _source_name(text)}
+            for text in dict.fromkeys((self._offered_source, kept))
             if text and text not in known
         ]
 
@@ -289,6 +300,7 @@ class Studio(ClosesOnExit):
             return None
         inputs = input_files(choice.source, self._config, settings.drive.track)
         controls = Controls(session, choice.target, store=self.gallery.store, inputs=inputs)
+        controls.on_switch = self._keep_target
         for output in choice.outputs:
             controls.try_output(output)
         self._settings_before = controls.settings()
@@ -326,9 +338,16 @@ class Studio(ClosesOnExit):
             raise SourceError(f"{source} is not among the cameras of this machine.")
 
     def _check_target(self, target: str) -> None:
-        names = {one["name"] for one in self.gallery.list()}
-        if target not in names | {self._offered_target}:
+        if not self._is_offered(target):
             raise TargetError(f"There is no target {target}.")
+
+    def _is_offered(self, target: str) -> bool:
+        return target in (*BUILT_IN, self._offered_target) or target in self.gallery.store
+
+    def _keep_target(self, target: str) -> None:
+        """Keep the target that is shown, unless it is a file that a remote control has named."""
+        if self._is_offered(target):
+            self._choose(target=target)
 
     def _check_output(self, output: str) -> None:
         if output not in {*self.choice.outputs, *available("sinks")} - {"file"}:
@@ -353,6 +372,15 @@ class Studio(ClosesOnExit):
         given = given_names(self._config, self._assignments) - self._changed
         chosen = {k: v for k, v in self.choice.settings.items() if k not in given}
         return load_settings(self._config, [*self._assignments, *_assigned(chosen)])
+
+
+def _is_camera(source: str) -> bool:
+    return source.partition(":")[0] == "webcam"
+
+
+def _source_name(source: str) -> str:
+    """Return the name of the file or folder of a source, if it has one."""
+    return source if _is_camera(source) else Path(source.partition(":")[2]).name or source
 
 
 def _choice_path() -> Path:

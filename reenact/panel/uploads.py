@@ -28,11 +28,16 @@ _SUFFIXES: Final = {
     "image/gif": ".gif",
     "image/bmp": ".bmp",
     "image/tiff": ".tiff",
+    "image/heic": ".heic",
     "video/mp4": ".mp4",
     "video/quicktime": ".mov",
     "video/webm": ".webm",
     "video/x-matroska": ".mkv",
     "video/x-msvideo": ".avi",
+    "video/x-ms-wmv": ".wmv",
+    "video/mpeg": ".mpg",
+    "video/mp2t": ".ts",
+    "video/3gpp": ".3gp",
     "application/octet-stream": ".reenact-target",
 }
 """The accepted types. A page of another site cannot send any of them without a preflight."""
@@ -96,7 +101,7 @@ class Uploads(ClosesOnExit):
         return number
 
     def claim(self, numbers: Sequence[str]) -> list[Path]:
-        """Return the paths of files, which stay until `forget` is called.
+        """Return the paths of files, which stay until `forget` or `release` is called.
 
         Raises TargetError if an identifier is unknown.
         """
@@ -105,6 +110,10 @@ class Uploads(ClosesOnExit):
             raise TargetError("The files are missing or were already used; drop them again.")
         self._claimed |= set(numbers)
         return [self._paths[number] for number in numbers]
+
+    def release(self, numbers: Sequence[str]) -> None:
+        """Let files that were claimed be replaced by newer ones, but keep them until then."""
+        self._claimed -= set(numbers)
 
     def forget(self, numbers: Sequence[str]) -> None:
         """Delete files."""

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from reenact.cli.main import main
-from reenact.config import SourceSettings
+from reenact.config import Settings, SourceSettings
 from reenact.errors import ConfigError, ReenactError, TargetError
 from reenact.live.controls import Controls
 from reenact.live.presets import import_preset
@@ -31,9 +31,10 @@ from reenact.panel.live_socket import SLOW_GAP_S
 from reenact.panel.preview import NewestPicture, SourceWatch
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
+from reenact.sources.camera_devices import CameraInfo
 from reenact.storage import write_png
 from reenact.targets.store import TargetStore
-from reenact.testing.portrait import portrait_target
+from reenact.testing.portrait import portrait, portrait_target
 from support.clips import corners, four_colours
 from support.fakes import until
 from support.panels import FAST, Panel, without_display
@@ -130,6 +131,90 @@ def test_a_camera_that_is_busy_at_first_is_seen_once_it_is_free(tmp_path: Path) 
         assert watch.problem == ""
 
 
+def test_a_camera_that_no_page_watches_is_released_until_one_does(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reenact.panel.preview._UNWATCHED_S", 1.0)
+    panel.call("POST", "/api/watch", source="pattern")
+    with panel.live() as page:
+        page.send('{"watch": ["actor"]}')
+        time.sleep(2.0)
+        assert panel.studio.actor.jpeg()
+    until(lambda: not panel.studio.actor.jpeg(), 10.0)
+    with panel.live() as page:
+        time.sleep(2.0)  # it shows no picture of the camera, as while it is hidden
+        assert not panel.studio.actor.jpeg()
+        page.send('{"watch": ["actor"]}')
+        until(lambda: bool(panel.studio.actor.jpeg()), 10.0)
+
+
+def test_a_camera_that_is_not_plugged_in_is_not_offered(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = CameraInfo(1, "Logi")
+    monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", lambda: [camera])
+    panel.studio.offer("", "")
+    panel.studio._choose(source="webcam:2")
+    assert panel.call("GET", "/api/sources") == [{"source": "webcam:1", "name": "Logi"}]
+    panel.studio.offer("webcam:2", "")
+    assert panel.call("GET", "/api/sources")[1] == {"source": "webcam:2", "name": "webcam:2"}
+
+
+def test_a_page_can_tell_one_run_of_the_program_from_the_next(panel: Panel) -> None:
+    run = panel.call("GET", "/api/state")["run"]
+    assert run == panel.call("GET", "/api/state")["run"]
+    with Studio() as other:
+        assert other.state()["run"] != run
+
+
+def test_of_quick_choices_of_a_target_the_last_one_counts(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = panel.start("pattern")
+    prepared: list[str] = []
+    shown: list[str] = []
+    first, prepare = threading.Event(), Controls._prepare
+
+    def prepare_slowly(self: Controls, name: str, settings: Settings) -> Any:
+        prepared.append(name)
+        assert first.wait(60.0)
+        return prepare(self, name, settings)
+
+    monkeypatch.setattr(Controls, "_prepare", prepare_slowly)
+    monkeypatch.setattr(controls, "on_switch", shown.append)
+    for name in ("astronaut", "robin", "astronaut", "robin"):
+        panel.call("POST", "/api/target", name=name)
+        until(lambda: bool(prepared))
+    first.set()
+    until(lambda: panel.studio.jobs.running("switch") is None, 60.0)
+    assert (prepared, shown) == (["astronaut", "robin"], ["robin"])
+    assert {job["state"] for job in panel.studio.jobs.described()} == {"done"}
+
+
+def test_a_target_that_a_key_has_brought_is_kept(panel: Panel, tmp_path: Path) -> None:
+    controls = panel.start("pattern")
+    assert panel.call("POST", "/api/act", do="target=astronaut") == "astronaut is shown."
+    assert panel.studio.choice.target == "astronaut"
+    write_png(tmp_path / "still.png", portrait())
+    controls.switch_target(str(tmp_path / "still.png"))  # as a remote control may
+    assert panel.studio.choice.target == "astronaut"
+
+
+def test_of_several_settings_none_is_changed_if_one_fails(panel: Panel) -> None:
+    controls = panel.start("pattern")
+    controls.target = "gone"
+    values = {"fusion.mouth": 0.4, "renderer.size": 256}
+    assert "gone" in panel.call("PATCH", "/api/settings", values=values)
+    assert (controls.settings()["fusion.mouth"], panel.studio.choice.settings) == (1.0, {})
+
+
+def test_the_state_tells_that_settings_were_changed_elsewhere(panel: Panel) -> None:
+    controls = panel.start("pattern")
+    before = controls.snapshot()["updates"]
+    panel.call("POST", "/api/act", do="emotion=happy")
+    assert controls.snapshot()["updates"] > before
+
+
 def test_the_camera_is_seen_the_way_up_that_is_set(tmp_path: Path) -> None:
     camera, newest = tmp_path / "camera.png", NewestPicture()
     write_png(camera, four_colours())
@@ -219,10 +304,13 @@ def test_what_is_chosen_while_a_size_is_got_ready_is_kept(
     panel.start("pattern")
     studio = panel.studio
 
-    def slow_prepare(*arguments: Any) -> None:
-        assert studio.update({"tracking.min_confidence": 0.7}) == ["tracking.min_confidence"]
+    prepare = Controls._prepare
 
-    monkeypatch.setattr(Controls, "_switch", slow_prepare)
+    def slow_prepare(*arguments: Any) -> Any:
+        assert studio.update({"tracking.min_confidence": 0.7}) == ["tracking.min_confidence"]
+        return prepare(*arguments)
+
+    monkeypatch.setattr(Controls, "_prepare", slow_prepare)
     assert studio.update({"renderer.size": 256}) == []
     assert studio.choice.settings == {"tracking.min_confidence": 0.7, "renderer.size": 256}
 
