@@ -88,6 +88,8 @@ class Studio(ClosesOnExit):
         self.jobs, self.uploads = Jobs(), Uploads()
         self.gallery = Gallery(store or TargetStore(), self.jobs, self.uploads)
         self._offered_source = self._offered_target = ""
+        if not self._is_offered(self.choice.target):  # it was removed, or was a file
+            self.choice = replace(self.choice, target="")
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
         self._settings_before: Mapping[str, Any] = {}
         self._changed: set[str] = set()

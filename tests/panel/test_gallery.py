@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from reenact.panel import app
 from reenact.panel.jobs import collected_warnings
+from reenact.panel.uploads import TYPES
 from reenact.targets.store import TargetStore
 from support.fakes import until
 from support.panels import Panel
@@ -123,6 +126,13 @@ def test_a_restored_target_replaces_none_that_was_made_meanwhile(
     store.create(replace(SMALL, name="anna"))
     monkeypatch.setattr(TargetStore, "check_free", lambda *_: None)  # it came a moment later
     assert "already a target anna" in panel.call("POST", "/api/targets/anna/restore")
+
+
+def test_the_page_sends_no_type_that_is_refused() -> None:
+    script = Path(app.__file__).parent / "static" / "api.js"
+    sent = set(re.findall(r'"((?:image|video)/[\w.-]+)"', script.read_text("utf-8")))
+    assert len(sent) > 15
+    assert sent <= TYPES
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,30 @@
 import { toast } from "./dom.js";
 import { T } from "./texts.js";
 
-/** Send a request; returns its value. Throws an Error with the program's sentence. */
+/** Send a request; returns its value. Throws an Error with the program's sentence and status. */
 export async function call(method, path, body) {
   const options = { method, headers: {} };
   if (method !== "GET") {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body ?? {});
   }
-  const answer = await fetch(`/api/${path}`, options);
-  if (answer.status === 401) throw new Error(T.unauthorised);
-  const result = await answer.json();
-  if (!answer.ok) throw new Error(result.error);
-  return result.value;
+  const answer = await fetch(`/api/${path}`, options).catch(() => {
+    throw new Error(T.offline);
+  });
+  return taken(answer.status, await answer.text());
+}
+
+/** Return the value in an answer; throws if the request was refused, by the API or before it. */
+function taken(status, text) {
+  if (status === 401) throw new Error(T.unauthorised);
+  if (status === 200) return JSON.parse(text).value;
+  let told = text;
+  try {
+    told = JSON.parse(text).error;
+  } catch {
+    // The sentence is plain text.
+  }
+  throw Object.assign(new Error(told), { status });
 }
 
 /** Like `call`, but tells an error to the user and returns undefined. */
@@ -28,10 +40,12 @@ export async function attempt(method, path, body) {
 }
 
 const TYPES = {
-  jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp",
-  avif: "image/avif", gif: "image/gif", bmp: "image/bmp", tif: "image/tiff", tiff: "image/tiff",
-  mp4: "video/mp4", m4v: "video/mp4", mov: "video/quicktime", webm: "video/webm",
-  mkv: "video/x-matroska", avi: "video/x-msvideo",
+  jpg: "image/jpeg", jpeg: "image/jpeg", jpe: "image/jpeg", jfif: "image/jpeg", png: "image/png",
+  webp: "image/webp", avif: "image/avif", gif: "image/gif", bmp: "image/bmp", tif: "image/tiff",
+  tiff: "image/tiff", heic: "image/heic", mp4: "video/mp4", m4v: "video/mp4",
+  mov: "video/quicktime", webm: "video/webm", mkv: "video/x-matroska", avi: "video/x-msvideo",
+  wmv: "video/x-ms-wmv", mpg: "video/mpeg", mpeg: "video/mpeg", ts: "video/mp2t",
+  mts: "video/mp2t", m2ts: "video/mp2t", "3gp": "video/3gpp",
 };
 
 /** Send a file and tell the share that has gone; returns its identifier. */
@@ -41,12 +55,14 @@ export function send(file, progress = () => {}) {
     const request = new XMLHttpRequest();
     request.open("POST", `/api/uploads?name=${encodeURIComponent(file.name)}`);
     request.setRequestHeader("Content-Type", TYPES[ending] ?? "application/octet-stream");
-    request.responseType = "json";
     request.upload.onprogress = (event) => progress(event.loaded / Math.max(event.total, 1));
-    request.onload = () =>
-      request.status === 200
-        ? resolve(request.response.value)
-        : reject(new Error(request.response?.error ?? request.statusText));
+    request.onload = () => {
+      try {
+        resolve(taken(request.status, request.responseText));
+      } catch (error) {
+        reject(error);
+      }
+    };
     request.onerror = () => reject(new Error(T.offline));
     request.send(file);
   });
@@ -69,10 +85,16 @@ export class Live {
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => this.tell();
     this.socket.onmessage = (event) => this.take(event.data);
-    this.socket.onclose = () => {
-      this.onlost();
+    this.socket.onclose = async () => {
       setTimeout(() => this.open(), 1500);
+      // A socket does not tell why it was refused.
+      const refused = await fetch("/api/state").then((answer) => answer.status === 401, () => false);
+      if (!this.connected) this.onlost(refused ? T.unauthorised : T.offline);
     };
+  }
+
+  get connected() {
+    return this.socket.readyState === WebSocket.OPEN;
   }
 
   /** Ask for a kind of picture, or for the features; or no longer. */
@@ -85,7 +107,7 @@ export class Live {
 
   /** Tell what is watched: nothing while the page is hidden. */
   tell() {
-    if (this.socket.readyState === WebSocket.OPEN) {
+    if (this.connected) {
       this.socket.send(JSON.stringify({ watch: document.hidden ? [] : [...this.watching] }));
     }
   }
@@ -103,7 +125,7 @@ export class Live {
       this.onpicture(kind, picture);
       picture.close();
     } finally {
-      if (this.socket.readyState === WebSocket.OPEN) this.socket.send('{"drawn": true}');
+      if (this.connected) this.socket.send('{"drawn": true}');
     }
   }
 }

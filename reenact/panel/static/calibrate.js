@@ -7,14 +7,14 @@ import { T } from "./texts.js";
 export class CalibrateTab {
   constructor() {
     this.count = h("p.count", { role: "timer", "aria-live": "assertive" });
-    this.look = h("button.primary", { type: "button", onclick: () => this.start() }, T.calibrate.look);
+    const look = h("button.primary", { type: "button", onclick: () => this.start() }, T.calibrate.look);
     const undo = h("button.quiet", { type: "button", onclick: () => this.undo() }, T.calibrate.undo);
     this.bars = h("div.bars");
     this.element = h(
       "div",
       h("h2", T.calibrate.title),
       h("p.muted", T.calibrate.help),
-      h("div.row.start", this.look, undo),
+      h("div.row.start", look, undo),
       this.count,
       h(
         "div.row",
@@ -27,12 +27,13 @@ export class CalibrateTab {
   }
 
   async start() {
-    this.look.disabled = true;
+    if (this.counting) return;
+    this.counting = true;
     for (let left = 3; left > 0; left -= 1) {
       say(this.count, T.calibrate.counting(left));
       await new Promise((done) => setTimeout(done, 1000));
     }
-    this.look.disabled = false;
+    this.counting = false;
     say(this.count, "");
     if ((await attempt("POST", "neutral")) !== undefined) say(this.count, T.calibrate.done);
   }

@@ -45,6 +45,13 @@ let count = 0;
 /** Return an id that no other element has. */
 export const unique = (prefix) => `${prefix}-${++count}`;
 
+/** Return a name after that of a file, made of the signs that names of targets and presets may have. */
+export function suggestedName(file) {
+  const plain = file.normalize("NFC").replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{M}\p{N} _-]+/gu, " ");
+  const begun = plain.replace(/^[^\p{L}\p{N}]+/u, "").replace(/ +/g, " ");
+  return [...begun].slice(0, 48).join("").trim();
+}
+
 /** Show a message for a while, with an action if one is given. */
 export function toast(text, { bad = false, action = "", act = () => {} } = {}) {
   const note = h(`div.toast${bad ? ".bad" : ""}`, h("span", rich(text)));
@@ -53,18 +60,34 @@ export function toast(text, { bad = false, action = "", act = () => {} } = {}) {
     note.append(h("button.quiet", { type: "button", onclick: () => (gone(), act()) }, action));
   }
   document.getElementById("toasts").append(note);
-  setTimeout(gone, action ? 12000 : bad ? 9000 : 4500);
+  setTimeout(gone, Math.max(action ? 12000 : bad ? 9000 : 4500, 70 * text.length));
 }
 
-/** Ask in a dialog; resolves with the form's data, or null. */
-export function ask(title, content, accept, cancel) {
+/**
+ * Ask in a dialog; resolves with the form's data, or null.
+ *
+ * If `check` throws for the data, the dialog shows the error and stays open.
+ */
+export function ask(title, content, accept, cancel, check = async () => {}) {
   return new Promise((resolve) => {
     const label = unique("dialog");
+    const problem = h("p.problem", { role: "alert" });
+    const submit = async (event) => {
+      event.preventDefault();
+      const data = new FormData(form);
+      try {
+        await check(data);
+        end(data);
+      } catch (error) {
+        problem.replaceChildren(...rich(error.message));
+      }
+    };
     const form = h(
       "form.dialog-form",
-      { method: "dialog", onsubmit: (event) => (event.preventDefault(), end(new FormData(form))) },
+      { method: "dialog", onsubmit: submit },
       h("h2", { id: label }, title),
       content,
+      problem,
       h(
         "div.row.end",
         h("button.quiet", { type: "button", onclick: () => end(null) }, cancel),
@@ -72,7 +95,9 @@ export function ask(title, content, accept, cancel) {
       ),
     );
     const dialog = h("dialog", { "aria-labelledby": label, oncancel: () => end(null) }, form);
-    const end = (value) => (dialog.remove(), resolve(value));
+    const toasts = document.getElementById("toasts");
+    const end = (value) => (document.body.append(toasts), dialog.remove(), resolve(value));
+    dialog.append(toasts); // nothing outside an open dialog can be seen or clicked
     document.body.append(dialog);
     dialog.showModal();
   });

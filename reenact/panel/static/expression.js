@@ -44,7 +44,6 @@ export class ExpressionTab {
     const names = [...GROUPS.flatMap(([, some]) => some), ...CUTOFFS];
     const live = names.map((name) => known.get(name)).filter((one) => one?.live);
     await change(Object.fromEntries(live.map((one) => [one.name, one.default])));
-    await this.opened();
   }
 }
 
@@ -64,7 +63,11 @@ function steadiness(known) {
         ),
       ),
   });
-  slider.value = Math.log(cutoffs[0].value / cutoffs[0].default) / Math.log(RANGE);
+  slider.refill = (all) => {
+    const { value, default: usual } = all.get(CUTOFFS[0]);
+    slider.value = Math.log(value / usual) / Math.log(RANGE);
+  };
+  slider.refill(known);
   return h(
     "div.setting",
     h("label", { htmlFor: id }, T.expression.steadiness),

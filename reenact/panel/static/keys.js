@@ -6,8 +6,11 @@ import { T } from "./texts.js";
 
 const STORED = "reenact-keys";
 
+/** What is shown after a key, again: the actor is followed. */
+export const SHOWS = { " ": "rest", f: "frozen" };
+
 const ACTIONS = {
-  " ": "rest", f: "freeze", n: "neutral", u: "undo", x: "mirror", m: "motion",
+  n: "neutral", u: "undo", x: "mirror", m: "motion",
   arrowup: "intensity=+0.1", arrowdown: "intensity=-0.1",
   0: "emotion=actor", 1: "emotion=neutral", 2: "emotion=angry", 3: "emotion=contemptuous",
   4: "emotion=disgusted", 5: "emotion=fearful", 6: "emotion=happy", 7: "emotion=sad",
@@ -18,10 +21,15 @@ export class Keys {
   constructor(page) {
     this.page = page;
     document.addEventListener("keydown", (event) => {
-      const typing = event.target.closest("input, select, textarea, dialog, button, a, [role=tab]");
+      const typing = event.target.closest("input, select, textarea, dialog, button, a, summary");
       if (!this.enabled || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (this.press(event.key.toLowerCase())) event.preventDefault();
+      const key = event.key.toLowerCase();
+      const act = this.action(key);
+      if (!act) return;
+      event.preventDefault();
+      if (!event.repeat || key.startsWith("arrow")) act();
     });
+    giveFocusBack();
   }
 
   get enabled() {
@@ -32,15 +40,31 @@ export class Keys {
     localStorage.setItem(STORED, on ? "on" : "off");
   }
 
-  /** Do what a key does; returns whether it does anything. */
-  press(key) {
+  /** Return the function of a key; null if it has none now. */
+  action(key) {
     const session = this.page.state()?.session;
-    if (!session) return false;
-    if (key === "r") record(session);
-    else if (key in ACTIONS) perform(ACTIONS[key]);
-    else return false;
-    return true;
+    if (!session) return null;
+    if (key === "r") return () => record(session);
+    if (key in SHOWS) return () => toggle(session, SHOWS[key]);
+    return key in ACTIONS ? () => perform(ACTIONS[key]) : null;
   }
+}
+
+/** Rest or freeze, or go on if that is what the page shows. Asked twice, it stays so. */
+export function toggle(session, show) {
+  attempt("POST", "show", { show: session.show === show ? "live" : show });
+}
+
+/** Let single keys work after a click: the clicked button or choice does not keep the focus. */
+function giveFocusBack() {
+  let pointed = false;
+  document.addEventListener("pointerdown", () => (pointed = true), true);
+  document.addEventListener("keydown", () => (pointed = false), true);
+  document.addEventListener("click", () => {
+    const held = document.activeElement;
+    const kept = !held?.matches("button, [type=radio], [type=checkbox]") || held.closest("dialog");
+    if (pointed && !kept) held.blur();
+  });
 }
 
 async function perform(action) {

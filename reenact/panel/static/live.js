@@ -8,6 +8,7 @@ import { PresetsTab } from "./presets.js";
 import { SettingsTab } from "./settings.js";
 import { TargetsTab } from "./targets.js";
 import { T } from "./texts.js";
+import { refresh } from "./widgets.js";
 
 const TABS = [
   ["targets", TargetsTab],
@@ -33,7 +34,8 @@ export class LiveView {
       role: "switch",
       onchange: () => this.showActor(this.showsActor.checked),
     });
-    this.problems = h("ul.problems", { "aria-live": "polite" });
+    // A problem is announced once, and not again when its figures change.
+    this.problems = h("ul.problems", { "aria-live": "polite", "aria-relevant": "additions" });
     this.status = new Status();
     this.tabs = new Tabs(page);
     this.element = h(
@@ -75,9 +77,11 @@ export class LiveView {
 
   update(state) {
     const session = state.session;
-    fill(this.problems, session.problems, () =>
-      session.problems.map((one) => h("li", h("strong", rich(one.what)), " ", one.do)),
-    );
+    const places = session.problems.map((one) => one.where);
+    fill(this.problems, places, () => places.map(() => h("li")));
+    for (const [number, one] of session.problems.entries()) {
+      fill(this.problems.children[number], one, () => [h("strong", rich(one.what)), " ", one.do]);
+    }
     this.problems.hidden = session.problems.length === 0;
     this.status.update(session);
     this.tabs.update(state);
@@ -184,5 +188,9 @@ class Tabs {
 
   update(state) {
     this.current.update?.(state);
+    const { updates } = state.session;
+    // A key, another page or a MIDI device may have changed what is shown.
+    if (this.updates !== undefined && this.updates !== updates) refresh(this.panel);
+    this.updates = updates;
   }
 }

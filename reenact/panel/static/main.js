@@ -2,7 +2,8 @@
 
 import { Live, attempt, draw } from "./api.js";
 import { h, say, toast } from "./dom.js";
-import { Keys } from "./keys.js";
+import { JobNews } from "./jobs.js";
+import { Keys, toggle } from "./keys.js";
 import { LiveView } from "./live.js";
 import { StartView } from "./start.js";
 import { T } from "./texts.js";
@@ -11,16 +12,29 @@ const main = document.getElementById("main");
 const summary = document.getElementById("summary");
 const actions = document.getElementById("actions");
 
-const pill = h("span.pill", { role: "status" });
+// Only the word is announced: the figures change twice a second.
+const word = h("span", { role: "status" });
+const figures = h("span");
+const pill = h("span.pill", h("span", word, figures));
 summary.append(pill);
+
+function status(kind, text, numbers = "") {
+  pill.className = `pill ${kind}`;
+  say(word, text);
+  say(figures, numbers);
+}
 
 let state = null;
 let view = null;
 let told = "";
+const news = new JobNews();
 
 const live = new Live({
   onstate(next) {
+    // The program was started again, and knows nothing of what this page has asked for.
+    if (state && state.run !== next.run) return location.reload();
     state = next;
+    news.tell(state);
     if (state.error && state.error !== told) toast(state.error, { bad: true });
     told = state.error;
     show();
@@ -31,10 +45,7 @@ const live = new Live({
     if (canvas) draw(canvas, picture);
     view?.drawn?.(kind);
   },
-  onlost() {
-    say(pill, T.offline);
-    pill.className = "pill bad";
-  },
+  onlost: (why) => status("bad", why),
 });
 
 const page = { live, state: () => state, keys: null };
@@ -43,8 +54,10 @@ page.keys = new Keys(page);
 const button = (kind, label, help, onclick) =>
   h(`button.${kind}`, { type: "button", title: help, onclick }, label);
 
-const rest = button("danger", T.actions.rest, T.actions.restHelp, () => page.keys.press(" "));
-const freeze = button("quiet", T.actions.freeze, T.actions.freezeHelp, () => page.keys.press("f"));
+// The second click of a double click says nothing new.
+const showing = (show) => (event) => event.detail < 2 && toggle(state.session, show);
+const rest = button("danger", T.actions.rest, T.actions.restHelp, showing("rest"));
+const freeze = button("quiet", T.actions.freeze, T.actions.freezeHelp, showing("frozen"));
 const stop = button("quiet", T.actions.stop, T.actions.stopHelp, () => attempt("POST", "stop"));
 actions.append(rest, freeze, stop);
 
@@ -59,8 +72,7 @@ function show() {
   view.update(state);
   actions.hidden = !running;
   if (!running) {
-    say(pill, T.phases[state.phase]);
-    pill.className = `pill ${state.phase === "starting" ? "warn" : ""}`;
+    status(state.phase === "starting" ? "warn" : "", T.phases[state.phase]);
     document.title = T.title;
     return;
   }
@@ -68,11 +80,18 @@ function show() {
   // Several faces are no fault: one of them is followed.
   const bad = session.problems.some((one) => one.where !== "faces");
   const paused = session.show !== "live";
-  say(pill, `${T.shows[session.show]} · ${T.status.fps(session.fps)} · ${T.status.ms(session.delay_ms)}`);
-  pill.className = `pill ${bad ? "bad" : paused || session.problems.length > 0 ? "warn" : "good"}`;
+  const kind = bad ? "bad" : paused || session.problems.length > 0 ? "warn" : "good";
+  status(kind, T.shows[session.show], ` · ${T.status.fps(session.fps)} · ${T.status.ms(session.delay_ms)}`);
   say(rest, session.show === "rest" ? T.actions.resume : T.actions.rest);
   rest.className = session.show === "rest" ? "primary" : "danger";
   rest.title = session.show === "rest" ? T.actions.resumeHelp : T.actions.restHelp;
   say(freeze, session.show === "frozen" ? T.actions.resume : T.actions.freeze);
   document.title = `${T.title} – ${session.target}`;
+}
+
+// A file that is dropped beside the gallery is not opened in place of the page.
+for (const kind of ["dragover", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    if (event.dataTransfer.types.includes("Files")) event.preventDefault();
+  });
 }

@@ -18,7 +18,7 @@ export function outputChoice(one, on, changed) {
     role: "switch",
     checked: on,
     "data-output": one.output,
-    onchange: () => changed(box.checked, box),
+    onchange: () => changed(box.checked),
   });
   const help = T.outputs.helps[one.output] ?? `${one.summary}. ${one.needs ? T.outputs.needs(one.needs) : ""}`;
   return h(
@@ -38,11 +38,12 @@ export class OutputsTab {
   constructor(page) {
     this.page = page;
     this.known = null;
+    this.sending = new Set();
     this.list = h("div.choices");
     const click = () => record(page.state().session);
     this.record = h("button.record", { type: "button", onclick: click }, T.outputs.record);
     this.path = h("small");
-    this.picture = h("fieldset", h("legend", T.outputs.picture));
+    this.picture = h("fieldset.picture", h("legend", T.outputs.picture));
     const sound = h("input", {
       type: "checkbox",
       role: "switch",
@@ -68,19 +69,10 @@ export class OutputsTab {
   async opened() {
     const [known, all] = await Promise.all([attempt("GET", "outputs"), settings()]);
     this.known = known;
-    this.picture.replaceChildren(this.picture.firstChild, ...this.widgets(all));
+    const wanted = new Map(all.map((one) => [one.name, one]));
+    const widgets = PICTURE.map((name) => widget(wanted.get(name)));
+    this.picture.replaceChildren(this.picture.firstChild, ...widgets);
     this.update(this.page.state());
-  }
-
-  /** The colour is shown only where it is used. */
-  widgets(all) {
-    const known = new Map(all.map((one) => [one.name, one]));
-    const made = PICTURE.map((name) => widget(known.get(name), { changed }));
-    function changed(name, value) {
-      if (name === "output.background") made[1].hidden = value !== "colour";
-    }
-    changed("output.background", known.get("output.background").value);
-    return made;
   }
 
   update(state) {
@@ -94,16 +86,16 @@ export class OutputsTab {
     const all = [...this.known, ...typed];
     fill(this.list, all, () =>
       all.map((one) =>
-        outputChoice(one, false, async (on, box) => {
-          box.disabled = true;
+        outputChoice(one, false, async (on) => {
+          this.sending.add(one.output);
           await attempt("POST", "outputs", { output: one.output, on });
-          box.disabled = false;
+          this.sending.delete(one.output);
         }),
       ),
     );
     for (const box of this.list.querySelectorAll("input")) {
       const one = session.outputs.find((output) => output.name === box.dataset.output);
-      if (!box.disabled) box.checked = Boolean(one && !one.error);
+      if (!this.sending.has(box.dataset.output)) box.checked = Boolean(one && !one.error);
       const problem = box.closest(".output").querySelector(".problem");
       fill(problem, one?.error ?? "", () => rich(one?.error ?? ""));
     }

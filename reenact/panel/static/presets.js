@@ -1,7 +1,7 @@
 // Sets of settings, kept under names and shared as files.
 
 import { attempt } from "./api.js";
-import { fill, h, toast } from "./dom.js";
+import { fill, h, suggestedName, toast } from "./dom.js";
 import { T } from "./texts.js";
 
 const path = (name) => `presets/${encodeURIComponent(name)}`;
@@ -15,6 +15,8 @@ export class PresetsTab {
       this.field,
       h("button.primary", { type: "submit" }, T.presets.save),
     );
+    this.pending = null;
+    this.note = h("div.notice", { hidden: true });
     this.list = h("ul.list");
     this.file = h("input.hidden", {
       type: "file", accept: ".toml", tabIndex: -1, "aria-label": T.presets.load,
@@ -26,6 +28,7 @@ export class PresetsTab {
       h("h2", T.presets.title),
       h("p.muted", T.presets.help),
       form,
+      this.note,
       this.list,
       h("div.row.start", load, this.file),
     );
@@ -54,18 +57,29 @@ export class PresetsTab {
     );
   }
 
-  async save(toml = null) {
+  /** Store the file that was opened, or else the current settings. */
+  async save() {
     const name = this.field.value.trim();
+    const toml = this.pending?.toml ?? null;
     if ((await attempt("PUT", path(name), { toml })) === undefined) return;
     toast(T.presets.saved(name));
-    this.field.value = "";
+    this.keep(null);
     await this.opened();
   }
 
   async open(file) {
     if (!file) return;
-    this.field.value = file.name.replace(/\.toml$/, "");
-    await this.save(await file.text());
+    this.keep({ name: file.name, toml: await file.text() });
     this.file.value = "";
+    await this.save();
+  }
+
+  /** Keep a file's content until it is saved, perhaps under another name; null: no longer. */
+  keep(file) {
+    this.pending = file;
+    this.field.value = file ? suggestedName(file.name) : "";
+    this.note.hidden = !file;
+    const cancel = h("button.quiet", { type: "button", onclick: () => this.keep(null) }, T.presets.cancel);
+    if (file) this.note.replaceChildren(h("span", T.presets.pending(file.name)), cancel);
   }
 }

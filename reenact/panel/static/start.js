@@ -20,10 +20,11 @@ export class StartView {
     this.thumb = h("div.thumb", canvas, h("p.muted", T.first.noPicture));
     this.sources = h("div.choices", { role: "radiogroup", "aria-label": T.first.camera });
     this.outputList = h("div.choices");
-    this.gallery = new TargetGallery(page, (name) => {
+    const choose = (name) => {
       this.target = name;
       this.refresh();
-    });
+    };
+    this.gallery = new TargetGallery(page, choose, (old, name) => old === this.target && choose(name));
     this.problem = h("p.problem", { role: "alert" });
     this.button = h(
       "button.primary.large",
@@ -54,6 +55,7 @@ export class StartView {
   }
 
   async look() {
+    if (!this.page.live.connected) return;
     const [sources, outputs] = await Promise.all([
       attempt("GET", "sources"),
       this.known ? this.known : attempt("GET", "outputs"),
@@ -111,6 +113,7 @@ export class StartView {
     for (const input of this.sources.querySelectorAll("input")) {
       input.checked = input.value === this.source;
     }
+    if (this.gallery.lacks(this.target)) this.target = null;
     this.gallery.mark(this.target);
     if (this.known) {
       fill(this.outputList, this.known, () =>

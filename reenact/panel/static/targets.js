@@ -1,18 +1,26 @@
 // The gallery: pictures of the targets, adding by drag and drop, renaming, removing, training.
 
 import { attempt, call, send } from "./api.js";
-import { ask, fill, h, say, toast } from "./dom.js";
+import { ask, fill, h, say, suggestedName, toast } from "./dom.js";
 import { placePoints } from "./points.js";
 import { T } from "./texts.js";
 
 const EXPORTED = ".reenact-target";
+const MAX_FILES = 32;
 
-/** The pictures to choose from, and a place to drop files; used before and during a session. */
+/**
+ * The pictures to choose from, and a place to drop files; used before and during a session.
+ *
+ * `choose` is called with the name of a target that is clicked, `renamed` with an old and a new one.
+ */
 export class TargetGallery {
-  constructor(page, choose) {
+  constructor(page, choose, renamed = () => {}) {
     this.page = page;
     this.choose = choose;
+    this.renamed = renamed;
     this.seen = null;
+    this.names = new Set();
+    this.gone = [];
     this.grid = h("div.gallery", { role: "radiogroup", "aria-label": T.targets.title });
     this.jobs = h("div.jobs");
     this.input = h("input.hidden", {
@@ -47,18 +55,28 @@ export class TargetGallery {
   async update(state, chosen) {
     const jobs = state.jobs.filter((job) => job.state === "running" && job.kind !== "switch");
     this.showJobs(jobs);
-    this.tellEnded(state.jobs, chosen);
-    if (this.seen !== state.targets) {
-      this.seen = state.targets;
-      const targets = await attempt("GET", "targets");
-      if (!targets) return;
-      fill(this.grid, [targets, state.targets], () => targets.map((one) => this.card(one)));
-    }
     this.mark(chosen);
+    if (this.seen === state.targets || this.asking) return;
+    this.asking = true;
+    const targets = await attempt("GET", "targets");
+    this.asking = false;
+    if (!targets) return;
+    this.seen = state.targets;
+    const names = new Set(targets.map((one) => one.name));
+    this.gone = [...this.names, ...this.gone].filter((name) => !names.has(name));
+    this.names = names;
+    fill(this.grid, [targets, state.targets], () => targets.map((one) => this.card(one)));
+    this.mark(this.chosen, this.waiting);
+  }
+
+  /** Whether a target was renamed or removed since the page was opened. */
+  lacks(name) {
+    return this.gone.includes(name);
   }
 
   mark(chosen, waiting = "") {
     this.chosen = chosen;
+    this.waiting = waiting;
     for (const card of this.grid.children) {
       card.querySelector("input").checked = card.dataset.name === chosen;
       card.classList.toggle("chosen", card.dataset.name === chosen);
@@ -97,18 +115,32 @@ export class TargetGallery {
       h(
         "div.menu-items",
         item(T.targets.rename, () => this.rename(one.name, path)),
-        !one.footage && item(T.targets.place, () => this.place(one.name, path)),
+        one.one_picture && item(T.targets.place, () => this.place(one.name, path)),
         one.footage && item(T.targets.train, () => attempt("POST", `${path}/train`, { minutes: 10 })),
         h(
           "a.button.quiet",
           { href: `/api/${path}/export`, download: "", onclick: () => (menu.open = false) },
           T.targets.exported,
         ),
-        item(T.targets.remove, () => this.remove(one.name, path)),
+        item(T.targets.remove, () => this.remove(one, path)),
       ),
     );
-    menu.addEventListener("focusout", (event) => {
-      if (!menu.contains(event.relatedTarget)) menu.open = false;
+    const summary = menu.firstChild;
+    const items = menu.lastChild;
+    menu.addEventListener("toggle", () => {
+      if (!menu.open) return;
+      items.style.right = "";
+      const hidden = this.grid.getBoundingClientRect().left - items.getBoundingClientRect().left;
+      if (hidden > 0) items.style.right = `${-hidden}px`; // in the first column
+    });
+    menu.addEventListener("focusout", ({ relatedTarget }) => {
+      // Safari gives clicked buttons no focus; then there is no element that gets it.
+      if (relatedTarget && !menu.contains(relatedTarget)) menu.open = false;
+    });
+    menu.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !menu.open) return;
+      menu.open = false;
+      summary.focus();
     });
     return menu;
   }
@@ -116,8 +148,11 @@ export class TargetGallery {
   async rename(name, path) {
     const field = h("input", { name: "name", value: name, required: true, maxLength: 48 });
     const content = h("label.field", h("span", T.targets.newName), field);
-    const data = await ask(T.targets.rename, content, T.targets.save, T.targets.cancel);
-    if (data) await attempt("PATCH", path, { name: data.get("name") });
+    const wanted = () => field.value.trim().normalize("NFC");
+    const check = () => call("PATCH", path, { name: wanted() });
+    if (await ask(T.targets.rename, content, T.targets.save, T.targets.cancel, check)) {
+      this.renamed(name, wanted());
+    }
   }
 
   async place(name, path) {
@@ -126,7 +161,11 @@ export class TargetGallery {
     if (name === this.chosen) this.choose(name); // it is drawn anew
   }
 
-  async remove(name, path) {
+  async remove({ name, trained, footage }, path) {
+    if (trained || footage) {
+      const content = h("p", T.targets.removeHelp(name));
+      if (!(await ask(T.targets.remove, content, T.targets.remove, T.targets.cancel))) return;
+    }
     if ((await attempt("DELETE", path)) === undefined) return;
     toast(T.targets.removed(name), {
       action: T.targets.undo,
@@ -138,18 +177,18 @@ export class TargetGallery {
   }
 
   async add(files) {
-    if (!files.length) return;
-    if (files.length === 1 && files[0].name.endsWith(EXPORTED)) {
-      await this.bring(files[0]);
-      return;
-    }
-    const usual = files[0].name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{M}\p{N} _-]/gu, " ").trim();
+    const isExported = (file) => file.name.toLowerCase().endsWith(EXPORTED);
+    const material = files.filter((file) => !isExported(file));
+    for (const file of files.filter(isExported)) await this.bring(file);
+    if (material.length > MAX_FILES) toast(T.targets.tooMany(MAX_FILES), { bad: true });
+    else if (material.length) await this.make(material);
+  }
+
+  async make(files) {
+    const usual = suggestedName(files[0].name);
+    const field = h("input", { name: "name", value: usual, required: true, maxLength: 48 });
     const content = [
-      h(
-        "label.field",
-        h("span", T.targets.name),
-        h("input", { name: "name", value: usual.slice(0, 48), required: true, maxLength: 48 }),
-      ),
+      h("label.field", h("span", T.targets.name), field),
       h("p.muted", `${T.targets.files(files.length)}: ${files.map((file) => file.name).join(", ")}`),
       h(
         "label.check",
@@ -157,11 +196,11 @@ export class TargetGallery {
         h("span", T.targets.consent),
       ),
     ];
-    const data = await ask(T.targets.createTitle, content, T.targets.create, T.targets.cancel);
-    if (!data) return;
+    const check = () => isFree(field);
+    if (!(await ask(T.targets.createTitle, content, T.targets.create, T.targets.cancel, check))) return;
     const uploads = await this.sendAll(files);
     if (uploads) {
-      await attempt("POST", "targets", { name: data.get("name").trim(), uploads, consent: true });
+      await attempt("POST", "targets", { name: field.value.trim(), uploads, consent: true });
     }
   }
 
@@ -192,7 +231,23 @@ export class TargetGallery {
   async bring(file) {
     const uploads = await this.sendAll([file]);
     if (!uploads) return;
-    const name = await attempt("POST", "import", { upload: uploads[0] });
+    const [upload] = uploads;
+    try {
+      toast(T.targets.imported(await call("POST", "import", { upload })));
+    } catch (error) {
+      if (error.status === 409) await this.bringAs(upload, file, error.message);
+      else toast(error.message, { bad: true });
+    }
+  }
+
+  /** Store an exported target under another name than its own, which is taken. */
+  async bringAs(upload, file, problem) {
+    const usual = suggestedName(file.name);
+    const field = h("input", { name: "name", value: usual, required: true, maxLength: 48 });
+    const content = [h("p", problem), h("label.field", h("span", T.targets.newName), field)];
+    const check = () => isFree(field);
+    if (!(await ask(T.targets.importTitle, content, T.targets.save, T.targets.cancel, check))) return;
+    const name = await attempt("POST", "import", { upload, name: field.value.trim() });
     if (name) toast(T.targets.imported(name));
   }
 
@@ -211,20 +266,16 @@ export class TargetGallery {
       if (picture && Date.now() - (picture.looked ?? 0) > 5000) lookAt(picture, job);
     }
   }
-
-  tellEnded(jobs, chosen) {
-    this.told ??= new Set(jobs.filter((job) => job.state !== "running").map((job) => job.number));
-    for (const job of jobs) {
-      if (job.state === "running" || this.told.has(job.number)) continue;
-      this.told.add(job.number);
-      // A target that is shown is drawn anew, by the weights that it has learned.
-      if (job.kind === "train" && job.state === "done" && job.target === chosen) this.choose(chosen);
-      if (job.kind !== "switch" || job.state === "failed") {
-        toast(job.result, { bad: job.state === "failed" });
-      }
-    }
-  }
 }
+
+/** Throw unless a new target can have the name in a field. */
+const isFree = (field) => call("POST", "names", { name: field.value.trim() });
+
+document.addEventListener("pointerdown", (event) => {
+  for (const menu of document.querySelectorAll(".menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
 
 function jobRow(job) {
   const training = job.kind === "train";
@@ -255,7 +306,6 @@ async function lookAt(picture, job) {
 /** The tab: a click on a face fades to it. */
 export class TargetsTab {
   constructor(page) {
-    this.waiting = "";
     this.gallery = new TargetGallery(page, (name) => this.switch(name));
     this.element = h(
       "div",
@@ -274,8 +324,9 @@ export class TargetsTab {
   }
 
   update(state) {
-    const job = state.jobs.find((one) => one.kind === "switch" && one.state === "running");
-    this.gallery.update(state, job?.target ?? state.session?.target);
-    this.gallery.mark(job?.target ?? state.session?.target, job?.target);
+    const switches = state.jobs.filter((one) => one.kind === "switch" && one.state === "running");
+    const wanted = switches.at(-1)?.target; // of several, the last one counts
+    this.gallery.update(state, wanted ?? state.session?.target);
+    this.gallery.mark(wanted ?? state.session?.target, wanted);
   }
 }

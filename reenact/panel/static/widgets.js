@@ -30,52 +30,76 @@ const shown = (one, value) => `${Number(Number(value).toFixed(2))}${one.unit ? `
 const shownChoice = (one, value) =>
   T.choices[one.name]?.[value] ?? `${value}${one.unit ? ` ${one.unit}` : ""}`;
 
-/** Return the widget of one setting. */
-export function widget(one, { changed = () => {}, compact = false } = {}) {
+/** Show the current values in the widgets of a part of the page. */
+export async function refresh(part) {
+  const all = await settings();
+  const known = new Map(all.map((one) => [one.name, one]));
+  for (const field of all.length ? part.querySelectorAll("[data-setting]") : []) {
+    const refill = () => field.refill(known);
+    // A field in use is left alone until it loses the focus.
+    if (field === document.activeElement) field.addEventListener("blur", refill, { once: true });
+    else refill();
+  }
+}
+
+/** Return the widget of one setting; `changed` is called with its name after a change. */
+export function widget(one, { changed = () => {} } = {}) {
   const id = unique("setting");
   const help = unique("help");
-  const label = T.labels[one.name] ?? usual(one.name);
+  let sent = 0;
   const set = async (value) => {
-    const field = document.getElementById(id);
-    field.disabled = true;
+    const number = ++sent;
     const refused = (await change({ [one.name]: value })) === undefined;
-    field.disabled = false;
-    if (refused) field.closest(".setting").replaceWith(widget(one, { changed, compact }));
+    if (number !== sent) return; // a later value counts
+    if (refused) show(one.value);
     else changed(one.name, (one.value = value));
   };
-  const note = h("small", { id: help }, (T.helps[one.name] ?? one.help) + (one.live || compact ? "" : ` (${T.settings.waits})`));
   const about = { id, "aria-describedby": help, "data-setting": one.name };
+  const { field, show, value } = control(one, about, set);
+  field.refill = (known) => show((one.value = known.get(one.name).value));
+  show(one.value);
+  const label = T.labels[one.name] ?? usual(one.name);
+  const note = h("small", { id: help }, (T.helps[one.name] ?? one.help) + (one.live ? "" : ` (${T.settings.waits})`));
   if (one.kind === "boolean") {
-    const box = h("input", {
-      ...about, type: "checkbox", role: "switch", checked: one.value,
-      onchange: () => set(box.checked),
+    return h("div.setting.flag", h("label.switch", field, h("span", label)), note);
+  }
+  const title = h("label", { htmlFor: id }, label);
+  return h("div.setting", value ? h("div.row", title, value) : title, field, note);
+}
+
+/** Make the field of a setting; `show` fills a value in, and `value` shows that of a slider. */
+function control(one, about, set) {
+  const number = ["number", "integer"].includes(one.kind);
+  if (one.kind === "boolean") {
+    const field = h("input", {
+      ...about, type: "checkbox", role: "switch", onchange: () => set(field.checked),
     });
-    return h("div.setting.flag", h("label.switch", box, h("span", label)), note);
+    return { field, show: (value) => (field.checked = value) };
   }
   if (one.kind === "choice") {
     const options = one.choices.map((value) =>
-      h("option", { value: String(value), selected: value === one.value }, shownChoice(one, value)),
+      h("option", { value: String(value) }, shownChoice(one, value)),
     );
-    const list = h("select", {
-      ...about, onchange: () => set(one.choices[list.selectedIndex]),
-    }, options);
-    return h("div.setting", h("label", { htmlFor: id }, label), list, note);
+    const field = h("select", { ...about, onchange: () => set(one.choices[field.selectedIndex]) }, options);
+    return { field, show: (value) => (field.selectedIndex = one.choices.indexOf(value)) };
   }
-  if (["number", "integer"].includes(one.kind) && one.min !== null && one.max !== null) {
-    const value = h("output", { htmlFor: id }, shown(one, one.value));
-    const slider = h("input", {
+  if (number && one.min !== null && one.max !== null) {
+    const value = h("output", { htmlFor: about.id });
+    const field = h("input", {
       ...about, type: "range", min: one.min, max: one.max, step: step(one),
-      oninput: () => say(value, shown(one, slider.value)),
-      onchange: () => set(Number(slider.value)),
+      oninput: () => say(value, shown(one, field.value)),
+      onchange: () => set(Number(field.value)),
     });
-    slider.value = one.value;
-    return h("div.setting", h("div.row", h("label", { htmlFor: id }, label), value), slider, note);
+    const show = (wanted) => {
+      field.value = wanted;
+      say(value, shown(one, wanted));
+    };
+    return { field, show, value };
   }
-  const number = ["number", "integer"].includes(one.kind);
   const type = number ? "number" : one.kind === "color" ? "color" : "text";
   const field = h("input", {
-    ...about, type, value: one.value, step: number ? "any" : null,
+    ...about, type, step: number ? "any" : null,
     onchange: () => set(number ? Number(field.value) : field.value),
   });
-  return h("div.setting", h("label", { htmlFor: id }, label), field, note);
+  return { field, show: (value) => (field.value = value) };
 }

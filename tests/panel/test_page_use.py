@@ -1,0 +1,272 @@
+"""What a person does with the page and might do by mistake, in a real Chromium."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reenact.errors import ReenactError
+from reenact.live.presets import preset_names, preset_path
+from reenact.panel.jobs import Job
+from reenact.panel.server import Address, PanelServer
+from support.fakes import until
+from support.obs.browser import program
+from support.panel_page import Page
+from support.panels import Panel
+from support.portraits import box_target, smooth_picture
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not program(), reason="Chromium is missing (apt install chromium)"),
+]
+
+SMALL = box_target(smooth_picture((48, 40)), 8, 4, 32, crop_px=32)
+
+# Files on their way from a folder, as names and base64; they are dropped on a part of the page.
+DROP = """([files, place]) => {
+  const dragged = new DataTransfer();
+  for (const [name, content] of files) {
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    dragged.items.add(new File([bytes], name));
+  }
+  const event = new DragEvent("drop", { dataTransfer: dragged, bubbles: true, cancelable: true });
+  document.querySelector(place).dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
+
+
+@pytest.fixture
+def page(chromium: Any, panel: Panel) -> Iterator[Page]:
+    for name in ("anna", "ben"):
+        panel.studio.gallery.store.create(replace(SMALL, name=name))
+    opened = Page(chromium, panel)
+    yield opened
+    opened.close()
+
+
+def show(panel: Panel) -> str:
+    return panel.studio.running().session.presenter.show.value
+
+
+def drop(page: Page, place: str, *files: tuple[str, bytes]) -> bool:
+    encoded = [[name, base64.b64encode(content).decode()] for name, content in files]
+    prevented: bool = page.tab.evaluate(DROP, [encoded, place])
+    return prevented
+
+
+def menu(page: Page, name: str, item: str) -> None:
+    card = page.tab.locator(f'[data-name="{name}"]')
+    card.locator("summary").click()
+    card.get_by_role("button", name=item).click()
+
+
+def test_a_double_click_or_a_held_key_does_not_end_the_rest(page: Page, panel: Panel) -> None:
+    page.begin()
+    page.button("Rest").dblclick(delay=300)  # the state comes between the clicks
+    page.button("Go on").wait_for()
+    assert show(panel) == "rest"
+    page.button("Go on").click()
+    page.button("Rest").wait_for()
+    for _ in range(20):
+        page.tab.keyboard.down("Space")
+        page.tab.wait_for_timeout(50)
+    page.tab.keyboard.up("Space")
+    assert show(panel) == "rest"
+
+
+def test_keys_work_after_a_click_and_leave_keyboard_users_where_they_are(
+    page: Page, panel: Panel
+) -> None:
+    page.begin()
+    page.tab.locator('[data-name="astronaut"]').click()
+    until(lambda: panel.studio.running().target == "astronaut", 60.0)
+    page.tab.keyboard.press("ArrowUp")
+    until(lambda: panel.studio.settings().drive.intensity == 1.1)
+    page.button("Freeze").click()
+    until(lambda: show(panel) == "frozen")
+    page.tab.keyboard.press("Space")
+    until(lambda: show(panel) == "rest")
+    assert panel.studio.running().target == "astronaut"
+    summary = page.tab.locator('[data-name="anna"] summary')
+    summary.press("Space")
+    page.tab.locator('[data-name="anna"] details[open]').wait_for()
+    assert show(panel) == "rest"
+    summary.press("Escape")
+    page.tab.locator('[data-name="anna"] details:not([open])').wait_for()
+    page.open("Expression")
+    slider = page.tab.get_by_label("Mouth")
+    for _ in range(3):
+        slider.press("ArrowUp")
+    until(lambda: panel.studio.settings().fusion.mouth == 1.15)
+    assert slider.evaluate("slider => slider === document.activeElement")
+    assert panel.studio.settings().drive.intensity == 1.1
+
+
+def test_settings_that_are_changed_elsewhere_are_shown(page: Page, panel: Panel) -> None:
+    page.begin()
+    page.open("Expression")
+    emotion = page.tab.get_by_label("Emotion", exact=True)
+    emotion.wait_for()
+    panel.call("POST", "/api/act", do="emotion=happy")
+    until(lambda: emotion.input_value() == "happy" or page.tab.wait_for_timeout(100))
+    emotion.select_option("actor")
+    until(lambda: panel.studio.settings().drive.emotion == "actor")
+
+
+def test_results_are_told_whichever_tab_is_open(page: Page, panel: Panel) -> None:
+    def fail(job: Job) -> str:
+        raise ReenactError("No face was found in it.")
+
+    page.begin()
+    page.open("Expression")
+    panel.studio.jobs.start("create", "anna", fail)
+    page.tab.locator(".toast", has_text="No face was found").wait_for()
+    page.open("Targets")
+    page.tab.wait_for_timeout(1500)
+    assert page.tab.locator(".toast", has_text="No face was found").count() == 1
+
+
+def test_a_renamed_choice_stays_chosen_and_a_removed_one_does_not(page: Page, panel: Panel) -> None:
+    page.tab.locator(".choice").first.click()
+    page.tab.locator('[data-name="anna"]').click()
+    menu(page, "anna", "Rename")
+    dialog = page.tab.get_by_role("dialog")
+    dialog.get_by_label("New name").fill("ben")
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_text("already a target ben").wait_for()
+    dialog.get_by_label("New name").fill("berta")
+    dialog.get_by_role("button", name="Save").click()
+    page.tab.locator('[data-name="berta"].chosen').wait_for()
+    assert page.button("Start").is_enabled()
+    menu(page, "berta", "Remove")
+    page.tab.locator('[data-name="berta"]').wait_for(state="detached")
+    page.tab.get_by_text("Choose a target.").wait_for()
+    assert page.button("Start").is_disabled()
+
+
+def test_a_name_is_checked_before_files_are_sent(page: Page, panel: Panel) -> None:
+    page.tab.locator('[data-name="anna"]').wait_for()
+    drop(page, ".targets", ("_MG_1234.JPG", b"photo"))
+    dialog = page.tab.get_by_role("dialog")
+    assert dialog.get_by_label("Name").input_value() == "MG_1234"
+    dialog.get_by_label("Name").fill("anna")
+    dialog.get_by_role("checkbox").check()
+    dialog.get_by_role("button", name="Make target").click()
+    dialog.get_by_text("already a target anna").wait_for()
+    assert not list(panel.studio.uploads._folder.iterdir())
+    page.tab.keyboard.press("Escape")
+    drop(page, ".targets", *((f"{number}.jpg", b"photo") for number in range(33)))
+    page.tab.locator(".toast", has_text="at most 32 files").wait_for()
+    assert dialog.count() == 0
+
+
+def test_dropped_exports_are_imported_and_asked_for_another_name(
+    page: Page, panel: Panel, tmp_path: Path
+) -> None:
+    store = panel.studio.gallery.store
+    page.tab.locator('[data-name="anna"]').wait_for()
+    files = [
+        (f"{name}.reenact-target", store.export_file(name, tmp_path / name).read_bytes())
+        for name in ("anna", "ben")
+    ]
+    store.remove("ben")
+    drop(page, ".targets", *files)
+    dialog = page.tab.get_by_role("dialog")
+    dialog.get_by_text("already a target anna").wait_for()
+    dialog.get_by_label("New name").fill("cleo")
+    dialog.get_by_role("button", name="Save").click()
+    page.tab.locator(".toast", has_text="ben is ready").wait_for()
+    assert store.list() == ("anna", "ben", "cleo")
+
+
+def test_a_menu_works_where_a_click_gives_buttons_no_focus(page: Page, panel: Panel) -> None:
+    """As in Safari."""
+    page.tab.evaluate(
+        """document.addEventListener("mousedown", (event) => {
+          if (!event.target.closest("button, summary")) return;
+          event.preventDefault();
+          document.activeElement.blur();
+        }, true)"""
+    )
+    menu(page, "anna", "Remove")
+    page.tab.locator('[data-name="anna"]').wait_for(state="detached")
+    assert panel.studio.gallery.store.list() == ("ben",)
+
+
+def test_a_refusal_in_plain_text_is_told_as_it_is(page: Page) -> None:
+    told = page.tab.evaluate(
+        """async () => {
+          const { call } = await import("/static/api.js");
+          return call("PUT", "state").catch((error) => error.message);
+        }"""
+    )
+    assert told == "Method Not Allowed"
+
+
+def test_a_file_beside_the_gallery_is_not_opened_in_place_of_the_page(page: Page) -> None:
+    page.tab.locator('[data-name="anna"]').wait_for()
+    assert drop(page, ".top", ("photo.jpg", b"photo"))
+    assert page.tab.get_by_role("dialog").count() == 0
+
+
+def test_a_preset_file_stays_open_until_it_is_saved(page: Page, tmp_path: Path) -> None:
+    page.begin()
+    page.open("Presets")
+    file = tmp_path / "con.toml"  # a name that no file can have on Windows
+    file.write_text("[drive]\nintensity = 1.7\n", "utf-8")
+    page.tab.locator('input[accept=".toml"]').set_input_files(str(file))
+    page.tab.locator(".toast", has_text="name of a device").wait_for()
+    page.tab.get_by_label("Name").fill("Party")
+    page.button("Save").click()
+    page.tab.locator(".list .name", has_text="Party").wait_for()
+    assert "1.7" in preset_path("Party").read_text("utf-8")
+    file = file.rename(tmp_path / "Calm (1).toml")
+    page.tab.locator('input[accept=".toml"]').set_input_files(str(file))
+    page.tab.locator(".list .name", has_text="Calm 1").wait_for()
+    assert preset_names() == ["Calm 1", "Party"]
+
+
+def test_menus_stay_inside_the_page_and_messages_above_dialogs(chromium: Any, panel: Panel) -> None:
+    panel.studio.gallery.store.create(replace(SMALL, name="anna"))
+    page = Page(chromium, panel, 320, 640)
+    page.begin()
+    card = page.tab.locator('[data-name="anna"]')
+    card.locator("summary").click()
+    box = card.locator(".menu-items").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 320
+    card.get_by_role("button", name="Rename").click()
+    panel.studio.jobs.start("create", "eve", lambda job: "eve is ready.")
+    toast = page.tab.locator(".toast", has_text="eve is ready")
+    toast.wait_for()
+    box = toast.bounding_box()
+    middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+    on_top = "([x, y]) => document.elementFromPoint(x, y).closest('.toast') !== null"
+    assert page.tab.evaluate(on_top, middle)
+    page.close()
+
+
+def test_a_page_finds_the_program_again_after_a_restart_and_is_told_of_a_new_token(
+    page: Page, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.tab.locator('[data-name="anna"]').wait_for()
+    page.tab.evaluate("document.body.dataset.before = true")
+    panel.server.close()
+    page.tab.get_by_text("The panel has ended").wait_for()
+    time.sleep(4.0)  # longer than the cameras are looked for
+    assert page.tab.locator(".toast").count() == 0
+    panel.studio._run = "another"
+    panel.server = PanelServer(panel.studio, Address(port=panel.port))
+    page.tab.locator("body:not([data-before])").wait_for()
+    page.tab.locator('[data-name="anna"]').wait_for()
+    panel.server.close()
+    monkeypatch.setattr("reenact.panel.server.kept_token", lambda: "another token")
+    panel.server = PanelServer(panel.studio, Address(port=panel.port))
+    page.tab.get_by_text("Open the panel with the address").first.wait_for()
