@@ -224,12 +224,12 @@ class Controls:
                 target can no longer be read, or no person is found in its picture, which a new
                 background requires. Nothing is changed.
         """
-        settings, before = self.session.settings, self.settings()
-        resized = any(name in _PREPARED and before[name] != values[name] for name in values)
+        known = self.settings() if values.keys() & _PREPARED else {}
+        resized = any(known[name] != values[name] for name in values.keys() & _PREPARED)
         opens_backdrop = values.get("output.background", "keep") != "keep"
         # A pending switch decides the target and the other settings.
         with self._switching if resized or opens_backdrop else contextlib.nullcontext():
-            tried = settings.model_copy(deep=True)
+            tried = self.session.settings.model_copy(deep=True)
             for name, value in values.items():
                 change(tried, *_place(name), value)
             prepared = self._prepare(self.target, tried) if resized else None

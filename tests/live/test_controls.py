@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -307,7 +307,7 @@ def during_a_switch(
     gate = Gate()
     monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
     with ThreadPoolExecutor() as threads:
-        done = [threads.submit(controls.switch_target, name)]
+        done: list[Future[Any]] = [threads.submit(controls.switch_target, name)]
         assert gate.reached.wait(60.0)
         yield lambda *change: done.append(threads.submit(controls.update, *change))
         sleep(0.2)  # so that it has begun

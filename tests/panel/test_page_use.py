@@ -13,6 +13,7 @@ import pytest
 
 from reenact.errors import ReenactError
 from reenact.live.presets import preset_names, preset_path
+from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job
 from reenact.panel.server import Address, PanelServer
 from support.fakes import until
@@ -208,6 +209,23 @@ def test_a_refusal_in_plain_text_is_told_as_it_is(page: Page) -> None:
         }"""
     )
     assert told == "Method Not Allowed"
+
+
+def test_targets_that_cannot_be_listed_are_told_once_and_shown_once_they_can(
+    page: Page, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ReenactError("The disk sleeps.")
+
+    page.tab.locator('[data-name="anna"]').wait_for()
+    panel.studio.gallery.store.remove("anna")
+    with monkeypatch.context() as asleep:
+        asleep.setattr(Gallery, "list", fail)
+        panel.studio.gallery.changes += 1
+        page.tab.locator(".toast", has_text="The disk sleeps").wait_for()
+        page.tab.wait_for_timeout(1500)
+        assert page.tab.locator(".toast").count() == 1
+    page.tab.locator('[data-name="anna"]').wait_for(state="detached")
 
 
 def test_a_file_beside_the_gallery_is_not_opened_in_place_of_the_page(page: Page) -> None:

@@ -21,6 +21,7 @@ export class TargetGallery {
     this.seen = null;
     this.names = new Set();
     this.gone = [];
+    this.problem = "";
     this.grid = h("div.gallery", { role: "radiogroup", "aria-label": T.targets.title });
     this.jobs = h("div.jobs");
     this.input = h("input.hidden", {
@@ -58,9 +59,18 @@ export class TargetGallery {
     this.mark(chosen);
     if (this.seen === state.targets || this.asking) return;
     this.asking = true;
-    const targets = await attempt("GET", "targets");
-    this.asking = false;
-    if (!targets) return;
+    let targets;
+    try {
+      targets = await call("GET", "targets");
+    } catch ({ message }) {
+      // The next state asks again; what it is told twice is shown once.
+      if (message !== this.problem) toast(message, { bad: true });
+      this.problem = message;
+      return;
+    } finally {
+      this.asking = false;
+    }
+    this.problem = "";
     this.seen = state.targets;
     const names = new Set(targets.map((one) => one.name));
     this.gone = [...this.names, ...this.gone].filter((name) => !names.has(name));
