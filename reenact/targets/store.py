@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from reenact.errors import NameTakenError, TargetError, quoted
-from reenact.storage import atomic_write, data_folder, exclusive_lock, expanded
+from reenact.storage import atomic_write, data_folder, exclusive_lock, expanded, refusal
 from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
 from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exchange_file
@@ -312,8 +312,8 @@ class TargetStore:
         place = self._place(name)
         if name in BUILT_IN:
             raise TargetError(
-                f"{name} is built in and can only be used with --target; make one of your own with "
-                "`reenact target create NAME --from PHOTO`."
+                f"{name} is built in: it can be shown, but not changed, trained or exported. Make "
+                "one of your own with `reenact target create NAME --from PHOTO`."
             )
         if not place.is_dir():
             known = ", ".join((*self.list(), *BUILT_IN))
@@ -347,15 +347,15 @@ class TargetStore:
             yield
         except OSError as error:
             raise TargetError(
-                f"Targets cannot be stored in {self.folder}: {error.strerror or error}; free it, "
-                "or name another folder in the environment variable REENACT_DATA."
+                f"{refusal(self.folder, error)} To keep targets elsewhere, set the environment "
+                "variable REENACT_DATA."
             ) from error
 
 
 def _taken(name: str) -> NameTakenError:
     return NameTakenError(
-        f"There is already a target {name}; choose another name, or remove it first with "
-        f"`reenact target remove {quoted(name)}`."
+        f"There is already a target {name}; choose another name, or rename it with "
+        f"`reenact target rename {quoted(name)} NEW`."
     )
 
 

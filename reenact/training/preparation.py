@@ -23,7 +23,7 @@ from reenact.config import TrackingSettings
 from reenact.errors import ReenactError, SinkError, counted
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.progress import progress_bar
-from reenact.storage import write_json
+from reenact.storage import refusal, write_json
 from reenact.training.clip_extraction import clip_of_pictures, clips_of_video, still_of_photo
 from reenact.training.dataset_layouts import Item, Layout, find_items, held_out_people
 
@@ -274,7 +274,7 @@ def _do(job: Job) -> dict[str, Any]:
     except _StoppedError:
         return result
     except OSError as error:
-        raise SinkError(f"{job.folder} cannot be written: {error.strerror or error}.") from error
+        raise SinkError(refusal(job.folder, error)) from error
     except ReenactError as error:
         result["why"] = str(error)
     write_json(job.mark, {"name": item.name, "source": job.source, **result})
@@ -308,4 +308,4 @@ def _make_folders(out: Path, jobs: Sequence[Job]) -> None:
         for folder in {out / MARKS, *(job.folder for job in jobs)}:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError(f"{out} cannot be written: {error.strerror}.") from error
+        raise SinkError(refusal(out, error)) from error

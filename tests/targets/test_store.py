@@ -201,7 +201,7 @@ def test_what_a_copy_of_footage_reports_is_told(
         raise shutil.Error("the disk is full")  # an OSError without `strerror`
 
     monkeypatch.setattr(shutil, "copytree", full)
-    with pytest.raises(TargetError, match="the disk is full; free it"):
+    with pytest.raises(TargetError, match="the disk is full; free some space"):
         store.create(target, footage=tmp_path)
 
 
@@ -220,9 +220,9 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, target: Target)
     (tmp_path / "file").write_text("in the way")
     store = TargetStore(tmp_path / "file" / "targets")
     assert store.list() == ()
-    with pytest.raises(TargetError, match=r"cannot be stored in .*REENACT_DATA"):
+    with pytest.raises(TargetError, match=r"cannot be written: there is no folder .*REENACT_DATA"):
         store.create(target)
-    with pytest.raises(TargetError, match="cannot be stored in"):  # asked before the long work
+    with pytest.raises(TargetError, match="cannot be written"):  # asked before the long work
         store.check_free("somebody")
 
 
@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_nothing_behind(store: TargetStore, target: Target) -
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
     try:
-        with pytest.raises(TargetError, match="cannot be stored in"):
+        with pytest.raises(TargetError, match="cannot be written"):
             store.create(target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
