@@ -81,6 +81,14 @@ _CALM_COUNT: Final = 0.7
 _PRIOR_POSE: Final = 0.15
 """Weight of the assumption that an actor at rest faces the camera."""
 
+_PLACE_S: Final = 60.0
+"""Time constant with which place and size of the head at rest follow the actor, as those of the
+body do (`body_motion`): who moves the chair does not stay beside the middle."""
+
+_ARRIVAL_S: Final = 2.0
+_ARRIVAL_PLACE_S: Final = 0.4
+"""The same for so long after the actor has come, or come back."""
+
 _UPDATE_S: Final = 0.2
 _RECENT_S: Final = 0.3
 _SET_BY_USER: Final = 40.0
@@ -127,7 +135,8 @@ class ActorIdentity:
 
     Attributes:
         current: the neutral to use now; None before the first frame.
-        goal: the latest estimate, towards which `current` is eased; None before the first frame.
+        goal: (478, 3) the latest estimate of the shape, face frame, iod, towards which `current` is
+            eased; None before the first frame.
         certainty: 0 to 1, how much of the neutral comes from the actor rather than the population.
         problem: why part of the face last set as the neutral was rejected, in one sentence; "" if
             none was.
@@ -139,12 +148,13 @@ class ActorIdentity:
         self._shapes = np.empty((_STATES, len(self._model.mean)), np.float32)
         self._squares = np.empty(_STATES, np.float32)
         self._values = np.empty((_STATES, len(MEASURES)), np.float32)
-        self._poses = np.empty((_STATES, 7), np.float32)
+        self._turns = np.empty((_STATES, 3), np.float32)
         self._frontal = np.empty(_STATES, np.float32)
         self._rank = np.empty(_STATES, np.float32)
         self._recent: deque[tuple[float, Array, Pose]] = deque()
         self.current: Neutral | None = None
         self.forget()
+        self.come_back()
         if stored is not None:
             self.problem = self._pin(stored, None, _STORED)
 
@@ -157,7 +167,7 @@ class ActorIdentity:
         self._time_s: float | None = None
         self._since_update_s = math.inf
         self._changed = False
-        self.goal: Neutral | None = None
+        self.goal: Array | None = None
         self._recent.clear()
         self.certainty = 0.0
         self.problem = ""
@@ -183,9 +193,14 @@ class ActorIdentity:
         if self.goal is None or (self._changed and self._since_update_s >= _UPDATE_S):
             self.goal = self._estimate()
             self._since_update_s, self._changed = 0.0, False
-        self._ease(dt_s)
-        assert self.current is not None
+        self._settle(pose, dt_s)
+        self.current = self._eased(dt_s)
         return self.current
+
+    def come_back(self) -> None:
+        """Find place and size of the head at rest anew, because the actor was away."""
+        self._place: Array | None = None
+        self._present_s = 0.0
 
     def interrupt(self) -> None:
         """Forget the last frames and weigh earlier ones less: the person may have changed."""
@@ -206,8 +221,10 @@ class ActorIdentity:
         if not self._recent:
             return ""
         shape = np.mean([shape for _, shape, _ in self._recent], axis=0)
-        pose = np.mean([_pose_vector(pose) for _, _, pose in self._recent], axis=0)
-        self.problem = self._pin(shape, pose, _SET_BY_USER)
+        turn = np.mean([rotation_vector(pose.rotation) for _, _, pose in self._recent], axis=0)
+        self.problem = self._pin(shape, turn, _SET_BY_USER)
+        self._place = np.mean([_place(pose) for _, _, pose in self._recent], axis=0)
+        self._present_s = math.inf
         self.goal, self._since_update_s = self._estimate(), 0.0
         return self.problem
 
@@ -216,7 +233,7 @@ class ActorIdentity:
         if self.goal is None or len(self._recent) < 3:
             return False
         seen = np.median([shape for _, shape, _ in self._recent], axis=0)
-        known = self._model.without_expression(self.goal.shape)
+        known = self._model.without_expression(self.goal)
         return shape_distance(self._model.without_expression(seen), known) > OTHER_FACE
 
     def _collect(self, shape: Array, pose: Pose, trust: float) -> None:
@@ -240,13 +257,14 @@ class ActorIdentity:
                 return
         index = count if count < _STATES else int(self._rank.argmin())
         self._shapes[index], self._squares[index] = flat, square
-        self._values[index], self._poses[index] = values, _pose_vector(pose)
+        self._values[index], self._turns[index] = values, rotation_vector(pose.rotation)
         self._frontal[index] = frontal
         self._rank[index] = np.inf
         self._count, self._latest = max(count, index + 1), index
         self._changed = True
 
-    def _estimate(self) -> Neutral:
+    def _estimate(self) -> Array:
+        """Return the shape at rest; `_goal_turn` is then the rotation vector of the head."""
         count = self._count
         values, frontal = self._values[:count], self._frontal[:count]
         rest, deviation = self._measures.estimate()
@@ -260,27 +278,25 @@ class ActorIdentity:
         self._rank[:count] = calm.sum(axis=1)
         weight = calm.sum(axis=0)
         total_shape = calm.T @ self._shapes[:count]
-        pose_weight = calm.mean(axis=1)
-        pose_total = pose_weight @ self._poses[:count]
-        pose_sum = float(pose_weight.sum()) + 1e-6
+        turn_weight = calm.mean(axis=1)
+        total_turn = turn_weight @ self._turns[:count]
+        turn_sum = float(turn_weight.sum())
         if self._pinned is not None:
-            pinned, extra, pose = self._pinned
+            pinned, extra, turn = self._pinned
             weight = weight + extra
             total_shape += extra[:, None] * pinned
-            if pose is not None:
-                pose_total, pose_sum = _SET_BY_USER * pose, _SET_BY_USER
+            if turn is not None:
+                total_turn, turn_sum = _SET_BY_USER * turn, _SET_BY_USER
         trust = weight / (weight + _CALM_COUNT)
         own = (total_shape / np.maximum(weight, 1e-6)[:, None]) - shape
         share = (part_weights() * trust[:, None])[..., None]
         own = (share * own.reshape(len(own), -1, 3)).sum(axis=0)
         self.certainty = float(trust.mean())
         neutral = (shape + self._model.mean).reshape(-1, 3) + own
-        vector = pose_total / pose_sum
-        vector[:3] *= pose_sum / (pose_sum + _PRIOR_POSE)
-        self._goal_vector = np.asarray(vector, dtype=np.float32)
-        return Neutral(np.asarray(neutral, dtype=np.float32), _pose_of(self._goal_vector))
+        self._goal_turn = np.asarray(total_turn / (turn_sum + _PRIOR_POSE), dtype=np.float32)
+        return np.asarray(neutral, dtype=np.float32)
 
-    def _pin(self, shape: Array, pose: Array | None, weight: float) -> str:
+    def _pin(self, shape: Array, turn: Array | None, weight: float) -> str:
         """Add a face as `weight` resting states; return which parts were rejected, "" if none."""
         values = measure(shape)
         rest, deviation = self._measures.estimate()
@@ -292,23 +308,34 @@ class ActorIdentity:
         regions = ~((_GATES > 0.4) & ~believed).any(axis=1)
         flat = shape.reshape(-1) - self._model.mean
         extra = np.float32(weight) * regions.astype(np.float32)
-        self._pinned = flat.astype(np.float32), extra, pose
+        self._pinned = flat.astype(np.float32), extra, turn
         wrong = [text for row, sign, text in _WRONG if not believed[row] and sign * off[row] > 0]
         if not wrong:
             return ""
         shown = " and ".join(dict.fromkeys(wrong))
         return f"The neutral was taken with {shown}; that part of the face is not used."
 
-    def _ease(self, dt_s: float) -> None:
+    def _eased(self, dt_s: float) -> Neutral:
+        """Return the neutral, nearer to the estimate than before."""
         assert self.goal is not None
-        if self.current is None or self._since_update_s > _SETTLED_S:
-            self.current, self._vector = self.goal, self._goal_vector
-        if self.current is self.goal:
-            return
+        assert self._place is not None
         share = np.float32(1 - math.exp(-dt_s / EASE_S))
-        shape = self.current.shape
-        self._vector = self._vector + share * (self._goal_vector - self._vector)
-        self.current = Neutral(shape + share * (self.goal.shape - shape), _pose_of(self._vector))
+        if self.current is None or self._since_update_s > _SETTLED_S:
+            shape, self._turn = self.goal, self._goal_turn
+        else:
+            shape = self.current.shape + share * (self.goal - self.current.shape)
+            self._turn = self._turn + share * (self._goal_turn - self._turn)
+        translation, scale = self._place[:3].copy(), math.exp(self._place[3])
+        return Neutral(shape, Pose(rotation_matrix(self._turn), translation, scale))
+
+    def _settle(self, pose: Pose, dt_s: float) -> None:
+        """Let place and size of the head at rest follow the actor."""
+        now = _place(pose)
+        if self._place is None:
+            self._place = now
+        time_s = _PLACE_S if self._present_s > _ARRIVAL_S else _ARRIVAL_PLACE_S
+        self._place = self._place + np.float32(1 - math.exp(-dt_s / time_s)) * (now - self._place)
+        self._present_s += dt_s
 
 
 class _Posterior:
@@ -389,15 +416,9 @@ def shape_distance(first: Array, second: Array) -> float:
     return float(np.sqrt((weights @ (difference[:, :2] ** 2)).sum()))
 
 
-def _pose_vector(pose: Pose) -> Array:
-    """Return (7,): rotation vector, translation, logarithm of the scale."""
-    return np.concatenate(
-        [rotation_vector(pose.rotation), pose.translation, [math.log(pose.scale)]]
-    ).astype(np.float32)
-
-
-def _pose_of(vector: Array) -> Pose:
-    return Pose(rotation_matrix(vector[:3]), vector[3:6].copy(), float(math.exp(vector[6])))
+def _place(pose: Pose) -> Array:
+    """Return (4,): translation, logarithm of the scale."""
+    return np.array([*pose.translation, math.log(pose.scale)], np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -43,8 +43,11 @@ from reenact.types import Array, Expression, Landmarks, Pose
 
 log = logging.getLogger(__name__)
 
-_CHECK_AFTER_S: Final = 0.25
+_CHECK_AFTER_S: Final = 0.35
 _CHECK_ANGLE: Final = 0.35
+_MAX_OUTSIDE: Final = 0.1
+"""Share of the landmarks outside the picture up to which a face is compared with the actor's: what
+is cut off is the tracker's guess."""
 
 _NOTHING: Final = nothing()
 
@@ -163,6 +166,10 @@ class Fusion:
         self._trust.reset()
         self._time_s = self._check_from_s = None
 
+    def come_back(self) -> None:
+        """Seek the place of the actor's head at rest anew, after an absence."""
+        self._identity.come_back()
+
     def express(self, landmarks: Landmarks, time_s: float) -> Expression:
         """Return the actor's expression, independent of the actor's identity.
 
@@ -180,7 +187,7 @@ class Fusion:
             self._identity_before = copy.deepcopy(self._identity)
             _warn(self._identity.set_now())
             self._saved = 0.0
-        self._check_identity(pose, time_s)
+        self._check_identity(landmarks, pose, time_s)
         self._neutral = neutral
         self._keep()
         pose = estimate_pose(landmarks.points, neutral.shape)
@@ -298,11 +305,17 @@ class Fusion:
         self._saved = 1.0 if stored is not None and not identity.problem else 0.0
         return identity
 
-    def _check_identity(self, pose: Pose, time_s: float) -> None:
+    def _check_identity(self, landmarks: Landmarks, pose: Pose, time_s: float) -> None:
         """Estimate the neutral anew if the face after a start or a reset is another person's."""
         if self._check_from_s is None:
             self._check_from_s = time_s
-        if self._check_from_s < 0 or time_s - self._check_from_s < _CHECK_AFTER_S:
+        if self._check_from_s < 0:
+            return
+        places = landmarks.points[:, :2]
+        outside = ((places < 0) | (places >= landmarks.size)).any(axis=1)
+        if outside.mean() > _MAX_OUTSIDE:
+            self._check_from_s = time_s
+        if time_s - self._check_from_s < _CHECK_AFTER_S:
             return
         if float(np.linalg.norm(rotation_vector(pose.rotation))) > _CHECK_ANGLE:
             return
@@ -326,7 +339,7 @@ class Fusion:
         if self._neutrals is None or self._actor.neutral == "fresh":
             return
         try:
-            self._neutrals.save(self._actor.name, identity.goal.shape)
+            self._neutrals.save(self._actor.name, identity.goal)
         except ReenactError as error:
             log.warning("%s", error)
 

@@ -42,6 +42,9 @@ _CLOSER: Final = ((0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
 searches for a lost face. The frames between search the whole picture, in which MediaPipe finds no
 face narrower than about a ninth of it."""
 
+_NEARER: Final = 1.5
+"""A face that is so many times wider than the one in the window ends the search in windows."""
+
 _LARGE: Final = 0.7
 """A face higher than this share of the window is followed in the whole picture again."""
 
@@ -50,6 +53,9 @@ PASSES: Final = 4
 depend on where MediaPipe cuts the face out, which is by the detected face at first, and then by the
 landmarks that it found before. The two kinds differ by .6 px of 256, all of it systematic; after
 the fourth time .07 px remain."""
+
+_COVERED_S: Final = 3.0
+"""For so long after the followed face was lost, a face that was seen beside it is not followed."""
 
 _MARGIN: Final = 0.3
 
@@ -62,6 +68,12 @@ class _Detector(Protocol):
 
     def faces(self, image: Image, time_s: float) -> list[Array]:
         """Return the landmarks, (478, 3) px, of every face in the RGB picture."""
+
+    def widest_px(self, image: Image) -> float:
+        """Return the width of the widest face that the last search in a whole picture has found.
+
+        It runs beside the tracking, on one picture of some. 0: none, or the model cannot search.
+        """
 
     def reset(self) -> None:
         """Forget the previous frame."""
@@ -114,6 +126,8 @@ class MediaPipeTracker:
         self._static = static
         self._centre: tuple[float, float] | None = None
         self._misses = 0
+        self._followed: tuple[Array, float] | None = None
+        self._others: list[Array] = []
         self._detector = _open_detector(settings, own.model if own else "", static)
         self.faces_seen = 0
 
@@ -142,16 +156,24 @@ class MediaPipeTracker:
             # An enlarged texture may look like a face in one frame, but not in two.
             self._misses = 0
             return None
+        found = self._without_others(found, frame.time_s)
+        if not found:
+            self._previous = None
+            return None
         chosen = self._choose(found, frame.size)
         if not self._static:
+            self._others = [points for points in found if points is not chosen] or self._others
+            self._followed = chosen, frame.time_s
             self._previous = chosen
             self._misses = 0
-            self._keep_in_window(chosen, frame.size)
+            self._keep_in_window(chosen, frame)
         return Landmarks(chosen, 1.0, frame.size)
 
     def reset(self) -> None:
         """Forget the previous frame, for instance after a cut."""
         self._previous = None
+        self._followed = None
+        self._others = []
         self._misses = 0
         self._set_window(None)
         self._detector.reset()
@@ -159,6 +181,21 @@ class MediaPipeTracker:
     def close(self) -> None:
         """Release the models. May be called twice."""
         self._detector.close()
+
+    def _without_others(self, found: list[Array], time_s: float) -> list[Array]:
+        """Leave out faces that were seen beside the followed one while that may be covered."""
+        if self._followed is None or not self._others:
+            return found
+        own, seen_s = self._followed
+        if time_s - seen_s > _COVERED_S:
+            self._others = []
+        if any(_is_near(own, points) for points in found):
+            return found
+        near = [[points for points in found if _is_near(other, points)] for other in self._others]
+        self._others = [
+            at[0] if at else other for at, other in zip(near, self._others, strict=True)
+        ]
+        return [points for points in found if not any(points is one for at in near for one in at)]
 
     def _set_window(self, centre: tuple[float, float] | None) -> None:
         """Use the half-sized window around a relative centre, or the whole picture for None."""
@@ -175,13 +212,18 @@ class MediaPipeTracker:
             closer = _CLOSER[self._misses // 2 % len(_CLOSER)]
             self._set_window(closer if self._misses % 2 else None)
 
-    def _keep_in_window(self, points: Array, size: tuple[int, int]) -> None:
-        """Move the window with the face, or leave it if the face fills much of it."""
+    def _keep_in_window(self, points: Array, frame: Frame) -> None:
+        """Move the window with the face, or leave it if the face fills much of it, or is not alone.
+
+        A picture on the wall is found in the window while the actor is away.
+        """
         if self._centre is None:
             return
+        size = frame.size
         left, top, width, height = _window(self._centre, size)
         x0, y0, x1, y1 = face_box(points)
-        if y1 - y0 > _LARGE * height:
+        nearer = self._detector.widest_px(frame.image) > _NEARER * (x1 - x0)
+        if nearer or y1 - y0 > _LARGE * height:
             self._set_window(None)
         elif not (
             left + _MARGIN * width < (x0 + x1) / 2 < left + (1 - _MARGIN) * width
@@ -207,10 +249,15 @@ class MediaPipeTracker:
             else:
                 centre = np.array([(left + right) / 2, (top + bottom) / 2])
                 value = 1 / (1 + float(np.linalg.norm(centre - middle)))
-            followed = self._previous is not None and box_shift(self._previous, points) < 0.5
+            followed = self._previous is not None and _is_near(self._previous, points)
             return value * (1.5 if followed else 1.0)
 
         return max(found, key=rank)
+
+
+def _is_near(one: Array, other: Array) -> bool:
+    """Return whether two faces in successive pictures may be the same one."""
+    return box_shift(one, other) < 0.5
 
 
 def _window(centre: tuple[float, float] | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -319,6 +366,8 @@ class _MeshDetector:
             self._graphs += [self._one, self._search]
         self._beside = ThreadPoolExecutor(1)
         self._searching: Future[Any] | None = None
+        self._searching_whole: Future[Any] | None = None
+        self._windows = 0
         self._static = static
         self._pictures_alone = 0
 
@@ -335,8 +384,23 @@ class _MeshDetector:
         self._pictures_alone = self._pictures_alone + 1 if is_alone else 0
         return [_in_px(face.landmark, image) for face in found]
 
+    def widest_px(self, image: Image) -> float:
+        """Return the width of the widest face in the last whole picture searched; 0: none."""
+        self._windows += 1
+        widest = 0.0
+        if self._searching_whole is not None and self._searching_whole.done():
+            found, self._searching_whole = self._searching_whole.result().detections or (), None
+            widths = [face.location_data.relative_bounding_box.width for face in found]
+            widest = image.shape[1] * max(widths, default=0.0)
+        if self._searching_whole is None and self._windows % _SEARCH == 0:
+            self._searching_whole = self._beside.submit(self._search.process, image)
+        return widest
+
     def reset(self) -> None:
         self._pictures_alone = 0
+        if self._searching_whole is not None:
+            self._searching_whole.result()
+            self._searching_whole = None
         if self._searching is not None:
             self._searching.result()
             self._searching = None
@@ -396,6 +460,10 @@ class _TaskDetector:
             self._last_ms = max(self._last_ms + 1, int(time_s * 1000))
             answer = self._landmarker.detect_for_video(picture, self._last_ms)
         return [_in_px(face, image) for face in answer.face_landmarks]
+
+    def widest_px(self, image: Image) -> float:
+        """Return 0: the model's own search is part of the tracking."""
+        return 0.0
 
     def reset(self) -> None:
         """Do nothing: timestamps must rise, and a lost face is searched for in any case."""

@@ -17,6 +17,7 @@ from reenact.errors import TargetError
 from reenact.expression.body_motion import BodyMotion
 from reenact.expression.driving import Driver, nothing
 from reenact.expression.fusion import Fusion
+from reenact.expression.handover import Handover
 from reenact.expression.idle_life import IdleLife
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
@@ -134,6 +135,7 @@ class Reenactor:
         self._last: Landmarks | None = None
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
+        self._handover = Handover()
         self._driver = Driver(settings.drive, track, motions)
         self._addition = nothing()
         self._life = IdleLife()
@@ -180,8 +182,8 @@ class Reenactor:
         """Show another target from the next frame on. The actor's state is kept."""
         self._fusion.set_target(prepared.target.neutral, prepared.target.headroom)
         self._filter.reset()
-        self._fused = None
-        self.drive = None
+        self._handover.begin(None)
+        self._fused = self.drive = None
         self.settings.renderer.name = prepared.renderer_name
         self._show(prepared)
 
@@ -363,8 +365,8 @@ class Reenactor:
         self._filter.reset()
         self._body.reset()
         self._life.reset()
-        self._last = None
-        self._fused = None
+        self._handover.begin(None)
+        self._last = self._fused = None
         self._presence = 0.0
         self._time_s = None
         self._events.add("reset")
@@ -414,16 +416,19 @@ class Reenactor:
             self._last = None
             self._presence = max(self._presence - step, 0.0)
             return
-        last = self._last
-        if last is None or (
-            dt_s < _CUT_S and box_shift(last.points, landmarks.points) > _CUT_SHARE
-        ):
+        last, self._last = self._last, landmarks
+        moved = 0.0 if last is None or dt_s >= _CUT_S else box_shift(last.points, landmarks.points)
+        if last is None or moved > _CUT_SHARE:
             self._fusion.reset()
+        if moved > _CUT_SHARE:
+            self._handover.begin(self._fused[1] if self._fused else None)
+        if moved > _CUT_SHARE or self._presence == 0:
+            self._fusion.come_back()
         self.face_found = True
         self._warn_of_several_faces()
-        self._last = landmarks
         expression = self._fusion.express(landmarks, time_s)
-        self._fused = expression, self._fusion.fuse(expression, self._addition)
+        fused = self._fusion.fuse(expression, self._addition)
+        self._fused = expression, self._handover.step(fused, step)
         self._presence = min(self._presence + step, 1.0) if self._drawn else 1.0
 
     def _warn_of_several_faces(self) -> None:

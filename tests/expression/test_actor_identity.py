@@ -194,6 +194,28 @@ def test_the_head_at_rest_looks_to_where_the_actor_looks(model: FaceModel) -> No
 # --- a face that is said to be the neutral --------------------------------------------------
 
 
+def test_the_head_rests_where_the_actor_sits(model: FaceModel) -> None:
+    """Who leans to the edge for some seconds, or moves the chair, is not beside the middle then."""
+    shapes, identity = held(person(model, 7), 100), ActorIdentity()
+
+    def sit(seconds: float, start_s: float, pose: Pose) -> float:
+        """Return the distance of the head at rest from the middle, px."""
+        for number in range(round(seconds * FPS)):
+            rest = identity.observe(shapes[number], pose, start_s + number / FPS).pose
+        assert rest.scale == pytest.approx(90, rel=0.2)
+        return float(rest.translation[0] - FRONT.translation[0])
+
+    aside = Pose(FRONT.rotation, FRONT.translation + np.float32([90, 0, 0]), 100.0)
+    assert sit(3, 0, FRONT) == pytest.approx(0, abs=0.1)
+    assert 2 < sit(4, 3, aside) < 10  # an acted lean is still seen
+    assert sit(3, 7, FRONT) < 10
+    assert sit(100, 10, aside) == pytest.approx(90, abs=20)
+    identity.come_back()
+    assert sit(1, 110, FRONT) == pytest.approx(0, abs=0.1)
+    identity.set_now()
+    assert sit(1, 111, aside) < 5
+
+
 def test_a_face_that_is_said_to_be_the_neutral_is_taken_for_it(model: FaceModel) -> None:
     face = person(model, 15)
     detail = np.random.default_rng(1).normal(0, 0.006, face.shape).astype(np.float32)

@@ -121,6 +121,41 @@ def test_the_largest_face_is_followed_when_it_comes_after_two_others() -> None:
     assert first.points[:, 0].mean() < 400 < last.points[:, 0].mean()
 
 
+def test_a_covered_face_does_not_give_way_to_the_one_beside_it() -> None:
+    both = two_faces()
+    covered = both.copy()
+    covered[:, 330:750] = 90
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+
+        def sides(picture: Image, first_s: float, seconds: float) -> list[bool | None]:
+            """Return where the followed face is: True to the right, None: nowhere."""
+            times_s = np.arange(first_s, first_s + seconds, 1 / 30)
+            found = [tracker.track(Frame(picture, time_s, 0)) for time_s in times_s]
+            return [one and bool(one.points[:, 0].mean() > 325) for one in found]
+
+        assert sides(both, 0, 1)[-1] is True
+        assert set(sides(covered, 1, 0.6)) == {None}
+        assert set(sides(both, 1.6, 1)) <= {None, True}
+        assert sides(covered, 2.6, 4)[-1] is False  # gone for good
+
+
+def test_a_picture_on_the_wall_gives_way_to_whoever_sits_down() -> None:
+    import cv2
+
+    face = portrait()[30:200, 140:310]
+    wall = np.full((480, 640, 3), 120, np.uint8)
+    wall[30:130, 40:140] = cv2.resize(face, (100, 100), interpolation=cv2.INTER_AREA)
+    seated = wall.copy()
+    seated[150:470, 280:600] = cv2.resize(face, (320, 320), interpolation=cv2.INTER_CUBIC)
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        found = [tracker.track(Frame(wall, number / 30, number)) for number in range(60)]
+        assert found[-1] is not None
+        assert found[-1].points[:, 0].mean() < 150
+        found = [tracker.track(Frame(seated, 2 + number / 30, number)) for number in range(60)]
+        assert found[-1] is not None
+        assert found[-1].points[:, 0].mean() > 300
+
+
 def test_a_second_face_that_joins_one_is_noticed_soon() -> None:
     """A face that is alone is followed without a search in every picture."""
     both, tracker = two_faces(), MediaPipeTracker(TrackingSettings(face="1"))

@@ -216,6 +216,19 @@ def test_an_actor_who_goes_away_is_faded_out_and_in_again() -> None:
     assert stage.reenactor.faces_lost == 1
 
 
+def test_another_face_takes_over_without_a_jump() -> None:
+    stage = Stage()
+    stage.act(posed(), 80)
+    stage.act(posed(12.0, 30.0), 20)
+    far = stage.moved()[-1]
+    stage.renderer.drives.clear()
+    stage.act(posed(0.0, 250.0), RETURN_FRAMES)  # who sits beside the actor
+    way = stage.moved()
+    assert way[0] == pytest.approx(far, rel=0.25)
+    assert max(np.abs(np.diff(way))) < 0.3 * far
+    assert way[-1] < 0.2 * far  # and is in the middle
+
+
 def test_the_first_face_is_faded_in_unless_it_is_in_the_first_picture() -> None:
     stage = Stage()
     stage.act(None, 10)
