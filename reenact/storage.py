@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -260,6 +261,8 @@ def refusal(path: Path, problem: Exception) -> str:
         return f"{path} cannot be written: the disk is full; free some space."
     if number == errno.EROFS:
         return f"{path} cannot be written: {path.parent} is on a read-only disk; choose another."
+    if number == errno.EACCES and sys.platform == "win32" and path.is_file():
+        return f"{path} cannot be written: another program may have it open; close that."
     if number in (errno.EACCES, errno.EPERM):
         return f"{path} cannot be written: you may not write to {path.parent}; choose another."
     return f"{path} cannot be written: {getattr(problem, 'strerror', None) or problem}."

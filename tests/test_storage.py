@@ -42,6 +42,16 @@ def test_json_and_png_are_read_back_as_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.png"]
 
 
+def test_windows_refuses_a_file_that_another_program_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out.mp4").touch()
+    monkeypatch.setattr("sys.platform", "win32")
+    denied = PermissionError(13, "Permission denied")
+    assert "another program" in storage.refusal(tmp_path / "out.mp4", denied)
+    assert "you may not write to" in storage.refusal(tmp_path / "new.mp4", denied)
+
+
 PLAIN = (
     st.none()
     | st.booleans()

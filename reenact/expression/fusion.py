@@ -196,6 +196,9 @@ class Fusion:
         if self._smoothing.enabled:
             pose = self._pose_filter.step(pose, dt_s, self._smoothing)
             shape = self._expression_filter.step(shape, dt_s, self._smoothing)
+        else:
+            self._pose_filter.reset()
+            self._expression_filter.reset()
         if self.trust[EYES].min() == 1:
             closure = lid_closure(shape, neutral.shape)
             self._blinks.observe(eyes_together(closure, pose.rotation), time_s)

@@ -205,7 +205,7 @@ def test_the_head_rests_where_the_actor_sits(model: FaceModel) -> None:
         assert rest.scale == pytest.approx(90, rel=0.2)
         return float(rest.translation[0] - FRONT.translation[0])
 
-    aside = Pose(FRONT.rotation, FRONT.translation + np.float32([90, 0, 0]), 100.0)
+    aside = Pose(FRONT.rotation, FRONT.translation + np.array([90, 0, 0], np.float32), 100.0)
     assert sit(3, 0, FRONT) == pytest.approx(0, abs=0.1)
     assert 2 < sit(4, 3, aside) < 10  # an acted lean is still seen
     assert sit(3, 7, FRONT) < 10

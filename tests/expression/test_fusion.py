@@ -115,6 +115,21 @@ def settings_of(method: str, **values: float | bool | str) -> FusionSettings:
     return FusionSettings.model_validate({"method": method, **values})
 
 
+def test_smoothing_that_is_switched_on_again_does_not_remember(method: str) -> None:
+    smoothing = SmoothingSettings()
+    fusion = Fusion(
+        settings_of(method), smoothing, target_points(), ActorSettings(), neutrals=NeutralStore()
+    )
+    shout = canonical_face() + deviation_of(mouth_open=1)
+    for number in range(60):
+        acted(fusion, shout if number >= 30 else canonical_face(), time_s=number / FPS)
+    smoothing.enabled = False
+    calm = [acted(fusion, canonical_face(), time_s=2 + number / FPS) for number in range(30)][-1]
+    smoothing.enabled = True
+    again = acted(fusion, canonical_face(), time_s=3.0)
+    assert in_iod(again, calm) < 2e-3
+
+
 def test_an_actor_at_rest_leaves_the_target_at_rest(method: str) -> None:
     fusion = start(settings_of(method))
     assert in_iod(acted(fusion, canonical_face()), target_points()) < 1e-3

@@ -131,7 +131,7 @@ def test_a_covered_face_does_not_give_way_to_the_one_beside_it() -> None:
             """Return where the followed face is: True to the right, None: nowhere."""
             times_s = np.arange(first_s, first_s + seconds, 1 / 30)
             found = [tracker.track(Frame(picture, time_s, 0)) for time_s in times_s]
-            return [one and bool(one.points[:, 0].mean() > 325) for one in found]
+            return [None if one is None else bool(one.points[:, 0].mean() > 325) for one in found]
 
         assert sides(both, 0, 1)[-1] is True
         assert set(sides(covered, 1, 0.6)) == {None}
