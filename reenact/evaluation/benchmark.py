@@ -147,9 +147,11 @@ def bench(
         "start_s": start_s,
         "memory_mb": peak_memory_mb(),
     }
-    if json_path is not None:
-        write_json(json_path, report)
-    print(_as_text(report))
+    try:
+        if json_path is not None:
+            write_json(json_path, report)
+    finally:
+        print(_as_text(report))
     return report
 
 

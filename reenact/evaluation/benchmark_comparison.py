@@ -86,9 +86,11 @@ def compare(
         "rounds": rounds,
         "figures": figures,
     }
-    if json_path is not None:
-        write_json(json_path, report)
-    print(_as_table(report))
+    try:
+        if json_path is not None:
+            write_json(json_path, report)
+    finally:
+        print(_as_table(report))
     return report
 
 

@@ -154,12 +154,14 @@ def evaluate(
         }
         for name in results.names
     ]
-    if options.json_path is not None:
-        write_json(options.json_path, _stored(reports, asked))
-    if options.sheet is not None:
-        for number, page in enumerate(compose(results.columns, results.rows)):
-            write_png(sheet_path(options.sheet, number), page)
-    measured(reports)
+    try:
+        if options.json_path is not None:
+            write_json(options.json_path, _stored(reports, asked))
+        if options.sheet is not None:
+            for number, page in enumerate(compose(results.columns, results.rows)):
+                write_png(sheet_path(options.sheet, number), page)
+    finally:
+        measured(reports)
     return reports
 
 

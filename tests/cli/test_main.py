@@ -231,7 +231,7 @@ def test_a_bug_exits_with_1_and_prints_its_traceback(
         (["live", "--target", "astronaut", "--port", "8000"], "--port is for the panel; add"),
         (["live", "--target", "astronaut", "--no-browser"], "--no-browser is for the panel; add"),
         (["target", "show", "nobody"], "'nobody'"),
-        (["target", "train", "astronaut"], "make one of your own"),
+        (["target", "train", "astronaut"], "Make one of your own"),
         (["target", "create", "con", "--from", "a.png"], "'con' is the name of a device"),
         (["target", "rename", "nobody", "ada"], "'nobody'"),
         (["target", "remove", "nobody"], "'nobody'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -393,19 +393,16 @@ def test_side_by_side_videos_need_true_frames_and_a_folder(
 
 
 def test_a_report_that_cannot_be_written_at_the_end_does_not_lose_the_figures(
-    clip_folder: Path, tmp_path: Path
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(path: Path, value: object) -> None:
+        raise SinkError(f"{path} cannot be written: the disk is full.")
+
+    monkeypatch.setattr(evaluation, "write_json", full)
     shown: list[evaluation.Report] = []
-    folder = tmp_path / "reports"
-    folder.mkdir()
-
-    def show(reports: Sequence[evaluation.Report]) -> None:
-        shown.extend(reports)
-        folder.rmdir()
-
-    options = evaluation.EvaluationOptions(json_path=folder / "a.json", frames=1)
-    with pytest.raises(SinkError, match="there is no folder"):
-        evaluation.evaluate(["copy"], clip_folder, options, show)
+    options = evaluation.EvaluationOptions(json_path=tmp_path / "a.json", frames=1)
+    with pytest.raises(SinkError, match="the disk is full"):
+        evaluation.evaluate(["copy"], clip_folder, options, shown.extend)
     assert [report["renderer"] for report in shown] == ["copy", "warp"]
 
 

@@ -201,7 +201,7 @@ def test_what_a_copy_of_footage_reports_is_told(
         raise shutil.Error("the disk is full")  # an OSError without `strerror`
 
     monkeypatch.setattr(shutil, "copytree", full)
-    with pytest.raises(TargetError, match="the disk is full; free some space"):
+    with pytest.raises(TargetError, match=r"cannot be written: the disk is full\."):
         store.create(target, footage=tmp_path)
 
 
