@@ -61,12 +61,10 @@ def confirm_replacement(
     named = " and ".join(files)
     asked = files and not settings.output.overwrite and _in_terminal()
     if asked and not _agreed(f"Replace {named}?"):
-        kept = (
-            "stays as it is; name another file"
-            if len(files) == 1
-            else ("stay as they are; name other files")
-        )
-        raise SinkError(f"{named} {kept} to write.")
+        kept, other = "stays as it is", "another file"
+        if len(files) > 1:
+            kept, other = "stay as they are", "other files"
+        raise SinkError(f"{named} {kept}; name {other} to write.")
 
 
 def confirm_export(path: Path, assume_yes: bool) -> None:

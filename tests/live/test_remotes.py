@@ -123,7 +123,7 @@ def test_a_request_that_fails_unexpectedly_does_not_stop_the_next(
 
 
 PRESS = """
-import sys, threading
+import sys, threading, time
 from Xlib import X, XK, display
 from Xlib.ext import xtest
 from reenact.config import RemoteSettings
@@ -141,6 +141,7 @@ told = Told()
 settings = RemoteSettings(hotkeys=HotkeySettings(keys=sys.argv[1]))
 remote = HOTKEYS.make(told, settings)
 screen = display.Display()
+time.sleep(0.5)  # the X server begins to report keys after the listener is ready
 for keys in ("space", "f", "x", "a"):
     keys = ["Control_L", "Alt_L", keys]
     codes = [screen.keysym_to_keycode(XK.string_to_keysym(key)) for key in keys]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from http.client import HTTPConnection
 from typing import Any
@@ -20,6 +21,12 @@ from support.fakes import until
 FAST = ["renderer.name=warp", "renderer.size=128", "fusion.method=direct", "actor.neutral=fresh"]
 
 
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
 class Panel:
     """A running panel and the thread that runs its sessions.
 
@@ -33,7 +40,8 @@ class Panel:
     def __init__(self, source: str = "pattern", *assignments: str) -> None:
         self.studio = Studio(assignments=[*FAST, "source.video.loop=true", *assignments])
         self.studio.offer(source, "")
-        self.server = PanelServer(self.studio, Address(port=0))
+        # Not the usual port: after a restart another test may have it.
+        self.server = PanelServer(self.studio, Address(port=_free_port()))
         address = urlsplit(self.server.url)
         assert address.port is not None
         self.port = address.port
