@@ -20,7 +20,13 @@ from reenact.panel.uploads import TYPES
 from reenact.targets.store import TargetStore
 from support.fakes import until
 from support.panels import Panel
-from support.portraits import astronaut, box_target, smooth_picture, write_jpeg
+from support.portraits import (
+    astronaut,
+    box_target,
+    smooth_picture,
+    with_two_pictures,
+    write_jpeg,
+)
 
 SMALL = box_target(smooth_picture((48, 40)), 8, 4, 32, crop_px=32)
 
@@ -51,13 +57,7 @@ def test_one_odd_folder_hides_no_target_and_prevents_no_start(
 def test_points_are_offered_for_targets_of_one_picture_alone(
     panel: Panel, store: TargetStore
 ) -> None:
-    two = replace(
-        SMALL,
-        name="two",
-        references=np.repeat(SMALL.references, 2, axis=0),
-        landmarks=np.repeat(SMALL.landmarks, 2, axis=0),
-    )
-    store.create(two)
+    store.create(with_two_pictures(SMALL, "two"))
     told = {one["name"]: one for one in panel.call("GET", "/api/targets")}
     assert (told["anna"]["one_picture"], told["two"]["one_picture"]) == (True, False)
     assert "points" in panel.call("GET", "/api/targets/anna/points")

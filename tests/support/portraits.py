@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,16 @@ def smooth_picture(size: tuple[int, int], seed: int = 0) -> Image:
     coarse = np.random.default_rng(seed).uniform(40, 215, (8, 12, 3)).astype(np.float32)
     resized = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.clip(resized, 40, 215), dtype=np.uint8)
+
+
+def with_two_pictures(target: Target, name: str) -> Target:
+    """Return a target of that name whose picture is there twice."""
+    return replace(
+        target,
+        name=name,
+        references=np.repeat(target.references, 2, axis=0),
+        landmarks=np.repeat(target.landmarks, 2, axis=0),
+    )
 
 
 def box_target(

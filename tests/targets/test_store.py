@@ -27,7 +27,7 @@ from reenact.targets.store import TargetStore
 from reenact.types import Target
 from support.crashes import killed_at_each_line
 from support.faces import portrait_target
-from support.portraits import box_target, smooth_picture
+from support.portraits import box_target, smooth_picture, with_two_pictures
 from support.targets import same_target, write_weights
 
 STORE_FILES = {storage.__file__, store_module.__file__}
@@ -325,12 +325,7 @@ def test_points_correct_a_stored_face(store: TargetStore) -> None:
 def test_points_that_fit_no_picture_change_nothing(store: TargetStore) -> None:
     target = replace(portrait_target(), name="drawn")
     store.create(target)
-    several = replace(
-        target,
-        name="several",
-        references=np.repeat(target.references, 2, axis=0),
-        landmarks=np.repeat(target.landmarks, 2, axis=0),
-    )
+    several = with_two_pictures(target, "several")
     store.create(several)
     for name, points, sentence in (
         ("several", {"chin": (9.0, 9.0)}, "has 2 pictures"),
