@@ -33,6 +33,7 @@ from reenact.sinks.fanout import input_files
 from reenact.storage import atomic_write, data_folder
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
+from reenact.types import Sink
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Studio(ClosesOnExit):
         if not self._is_offered(self.choice.target):  # it was removed, or was a file
             self.choice = replace(self.choice, target="")
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
+        self._kept_outputs: dict[str, Sink] = {}
         self._settings_before: Mapping[str, Any] = {}
         self._changed: set[str] = set()
         self._run = secrets.token_hex(8)
@@ -132,6 +134,9 @@ class Studio(ClosesOnExit):
     def start(self, source: str, target: str, outputs: Sequence[str]) -> None:
         """Request a session; a running one ends first.
 
+        Live outputs of both, but windows, stay open meanwhile with the last picture, because
+        programs may choose another camera by themselves, perhaps the real one, when this one goes.
+
         Raises:
             ReenactError: the source or the target is not offered.
         """
@@ -141,9 +146,12 @@ class Studio(ClosesOnExit):
         self._check_target(target)
         self._choose(source=source, target=target, outputs=tuple(outputs))
         self._phase, self._error = "starting", ""
+        controls = self.controls
+        if controls and controls.session.settings.sink == self._loaded_settings().sink:
+            self._kept_outputs |= controls.session.output.hand_over(outputs)
         self._starts.put(self.choice)
-        if self.controls is not None:
-            self.controls.stop()
+        if controls is not None:
+            controls.stop()
 
     def stop(self) -> None:
         """End the running session; the panel stays."""
@@ -304,10 +312,16 @@ class Studio(ClosesOnExit):
         controls = Controls(session, choice.target, store=self.gallery.store, inputs=inputs)
         controls.on_switch = self._keep_target
         for output in choice.outputs:
-            controls.try_output(output)
+            kept = self._kept_outputs.pop(output, None)
+            if kept is None:
+                controls.try_output(output)
+            else:
+                session.output.take_over(output, kept)
+        self._close_kept_outputs()
         self._settings_before = controls.settings()
         self.controls, self._phase = controls, "running"
         if not self._starts.empty():  # another was requested while this one was opened
+            self._kept_outputs = session.output.hand_over(choice.outputs)
             controls.stop()
         return controls
 
@@ -318,6 +332,8 @@ class Studio(ClosesOnExit):
             # Settings from the command line or the config file are not the user's choices.
             self._keep(_changes(self._settings_before, controls.settings()))
         self._phase = "idle" if self._starts.empty() else "starting"
+        if self._phase == "idle":
+            self._close_kept_outputs()
         self.actor.put(None)
         if error is not None:
             known = isinstance(error, ReenactError)
@@ -326,13 +342,23 @@ class Studio(ClosesOnExit):
                 log.error("The session has failed.", exc_info=error)
 
     def close(self) -> None:
-        """End background work and delete temporary files."""
+        """End background work, close the outputs, and delete temporary files."""
+        self._close_kept_outputs()
         self.jobs.stop_all()
         with self._watching:
             if self._watch is not None:
                 self._watch.close()
         self.gallery.forget_removed()
         self.uploads.close()
+
+    def _close_kept_outputs(self) -> None:
+        """Close the outputs that no session took over."""
+        kept, self._kept_outputs = self._kept_outputs, {}
+        for name, sink in kept.items():
+            try:
+                sink.close()
+            except Exception:
+                log.warning("%s could not be closed.", name, exc_info=True)
 
     def _check_source(self, source: str) -> None:
         """Raise SourceError for a source that was not offered, such as any file or address."""

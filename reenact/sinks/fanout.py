@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count
 
 from reenact.errors import ReenactError, SinkError
@@ -45,6 +45,7 @@ class SinkSet(ClosesOnExit):
         self._fps = 0.0
         self._changes = threading.Lock()
         self._waiting: dict[str, Sink] = {}
+        self._open_already: set[str] = set()
         self._leaving: set[str] = set()
 
     @property
@@ -66,6 +67,26 @@ class SinkSet(ClosesOnExit):
             self._waiting[name] = sink
         return name
 
+    def hand_over(self, names: Iterable[str]) -> dict[str, Sink]:
+        """Give the working live sinks of these names away without closing them, for `take_over`.
+
+        Windows stay, because a window that nobody serves appears to hang.
+        """
+        given: dict[str, Sink] = {}
+        with self._changes:
+            for name in set(names) - self._leaving:
+                sinks = self._waiting if name in self._open_already else self._working
+                sink = sinks.get(name)
+                if sink is not None and sink.live and not isinstance(sink, UserClosable):
+                    given[name] = sinks.pop(name)
+                    self._sinks.pop(name, None)
+            self._open_already -= given.keys()
+        return given
+
+    def take_over(self, name: str, sink: Sink) -> None:
+        """Add a sink of another set's `hand_over`, which is open already."""
+        self._open_already.add(self.add(sink, name))
+
     def began(self, name: str) -> bool:
         """Return False for a sink that opens with the next frame."""
         with self._changes:
@@ -75,6 +96,7 @@ class SinkSet(ClosesOnExit):
         """Close a sink; it gets no further frame. Raises SinkError if there is no such sink."""
         with self._changes:
             waiting = self._waiting.pop(name, None)
+            self._open_already.discard(name)
             if self._errors.pop(name, None) is None and waiting is None:
                 if name not in self._working:
                     raise SinkError(f"There is no output {name}.")
@@ -87,6 +109,8 @@ class SinkSet(ClosesOnExit):
         with self._changes:
             new, self._waiting = self._waiting, {}
             leaving, self._leaving = self._leaving, set()
+            unopened = {name: new[name] for name in new.keys() - self._open_already}
+            self._open_already = set()
             gone = {name: self._working.pop(name) for name in leaving if name in self._working}
             for name in gone:
                 self._sinks.pop(name)
@@ -99,7 +123,7 @@ class SinkSet(ClosesOnExit):
                 self._finish(name, sink)
             else:
                 threading.Thread(target=self._finish, args=(name, sink)).start()
-        for name, sink in new.items():
+        for name, sink in unopened.items():
             self._open(name, sink, size)
 
     def _finish(self, name: str, sink: Sink) -> None:

@@ -21,7 +21,7 @@ from support.fakes import until
 FAST = ["renderer.name=warp", "renderer.size=128", "fusion.method=direct", "actor.neutral=fresh"]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -41,7 +41,7 @@ class Panel:
         self.studio = Studio(assignments=[*FAST, "source.video.loop=true", *assignments])
         self.studio.offer(source, "")
         # Not the usual port: after a restart another test may have it.
-        self.server = PanelServer(self.studio, Address(port=_free_port()))
+        self.server = PanelServer(self.studio, Address(port=free_port()))
         address = urlsplit(self.server.url)
         assert address.port is not None
         self.port = address.port
@@ -111,9 +111,10 @@ class Panel:
 
     def start(self, source: str, target: str = "robin", outputs: tuple[str, ...] = ()) -> Controls:
         """Start a session and wait for its first pictures."""
+        before = self.studio.controls
         refused = self.call("POST", "/api/start", source=source, target=target, outputs=outputs)
         assert refused is None
-        until(lambda: self.studio.controls is not None, 120.0)
+        until(lambda: self.studio.controls not in (None, before), 120.0)
         controls = self.studio.running()
         until(lambda: controls.session.frames_out > 3, 60.0)
         return controls

@@ -1,0 +1,88 @@
+"""What the outputs do while a session makes way for another."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from http.client import IncompleteRead
+from typing import IO
+
+import cv2
+import numpy as np
+import pytest
+
+from reenact.sinks.http_address import load_address
+from reenact.types import Image
+from support.fakes import until
+from support.panels import Panel, free_port
+
+
+@pytest.fixture
+def output() -> str:
+    return f"http:{free_port()}"
+
+
+@pytest.fixture
+def viewer(panel: Panel, output: str) -> Iterator[IO[bytes]]:
+    """A program that watches the output of a session that shows the robin."""
+    panel.start("pattern", target="robin", outputs=(output,))
+    address = until(lambda: load_address(int(output.partition(":")[2])), 30.0)
+    with urllib.request.urlopen(address.url("stream.mjpg"), timeout=60.0) as stream:
+        _picture(stream)
+        yield stream
+
+
+def test_a_program_that_watches_goes_on_with_the_next_session(
+    panel: Panel, output: str, viewer: IO[bytes]
+) -> None:
+    before = _picture(viewer)
+    panel.start("pattern", target="astronaut", outputs=(output,))
+    assert panel.studio.running().outputs() == [
+        {"name": "panel", "error": ""},
+        {"name": output, "error": ""},
+    ]
+    until(lambda: _difference(_picture(viewer), before) > 20, 30.0)
+
+
+def test_an_output_that_the_next_session_does_not_have_ends(
+    panel: Panel, output: str, viewer: IO[bytes]
+) -> None:
+    panel.start("pattern", target="astronaut")
+    assert _ends(viewer)
+
+
+def test_an_output_ends_if_the_next_session_cannot_begin(
+    panel: Panel, output: str, viewer: IO[bytes]
+) -> None:
+    panel.studio.offer("image:missing.png", "")
+    panel.call("POST", "/api/start", source="image:missing.png", target="robin", outputs=[output])
+    until(lambda: panel.studio.state()["error"] != "", 60.0)
+    assert _ends(viewer)
+
+
+def _picture(stream: IO[bytes]) -> Image:
+    """Return the next picture of a stream."""
+    line, length = b"", 0
+    while not length or line.strip():
+        line = stream.readline()
+        assert line, "The stream has ended."
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.partition(b":")[2])
+    encoded = np.frombuffer(stream.read(length), np.uint8)
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _difference(one: Image, other: Image) -> float:
+    """Return the mean difference, in levels; the sizes may differ."""
+    small = [cv2.resize(picture, (32, 32)).astype(np.float32) for picture in (one, other)]
+    return float(np.abs(small[0] - small[1]).mean())
+
+
+def _ends(stream: IO[bytes]) -> bool:
+    """Read a stream until it ends."""
+    try:
+        while stream.read(1 << 16):
+            pass
+    except (IncompleteRead, OSError):
+        pass
+    return True
