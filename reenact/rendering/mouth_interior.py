@@ -63,7 +63,7 @@ _EXPOSED_BY_SMILE: Final = 0.45
 _TEETH: Final = (1.5, 1.7, 1.8)
 _GUMS: Final = (0.95, 0.65, 0.7)
 _TONGUE: Final = (0.95, 0.74, 0.8)
-_CAVITY: Final = (0.45, 0.28, 0.31)
+_CAVITY: Final = (0.32, 0.2, 0.22)
 """RGB relative to the face's mean, from 59 people. The mouth thus gets the light of the face."""
 
 _COLOURFUL: Final = 0.2
@@ -98,8 +98,11 @@ _TEXTURE_MM, _TEXTURE_MARGIN_MM = 16, 2
 _LIGHT_DECAY_MM: Final = (40.0, 28.0, 27.0)
 """Depths behind the front teeth at which RGB light has fallen to 1/e; what is left is red."""
 
-_TONGUE_MM: Final = (24.0, 9.0)
-"""Half the tongue's width, and its height above the edges of the lower teeth."""
+_TONGUE_MM: Final = (30.0, 9.0)
+"""Half the tongue's width, and its minimum height above the edges of the lower teeth."""
+
+_TONGUE_REACH: Final = 0.7
+"""Its height in a wide mouth, as a share of the distance between the rows of teeth."""
 
 _SHADE: Final = (0.42, 0.23, 0.24)
 """RGB light between hardly parted lips, as a share of the light in the middle of a wide mouth."""
@@ -408,10 +411,10 @@ def draw_mouth(
         ((np.arange(count) + 0.5) * (length / count) + first) / zoom - 0.5
         for count, length, first in ((width, size[0], corner[1]), (height, size[1], corner[0]))
     )
-    measured = [row.measure(x, y[:, None]) for row in teeth]
-    inside = cv2.resize(_behind_teeth(*measured[0], colours), size)
+    lower, upper = (row.measure(x, y[:, None]) for row in teeth)
+    inside = cv2.resize(_behind_teeth(lower, upper, colours), size)
     px_per_mm = 1.5 * max(zoom, 1)
-    for row, (along, up) in zip(teeth, measured, strict=True):
+    for row, (along, up) in zip(teeth, (lower, upper), strict=True):
         texture = _teeth_texture(row.teeth, colours, px_per_mm)
         source_x = along * px_per_mm + texture.shape[1] / 2 - 0.5
         source_y = (up + _TEXTURE_MARGIN_MM) * px_per_mm - 0.5
@@ -428,11 +431,15 @@ def draw_mouth(
     box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 
 
-def _behind_teeth(along: Array, up: Array, colours: MouthColours) -> Image:
-    """Draw tongue and cavity, uint8 (H, W, 3); the coordinates are those of the lower teeth, mm."""
-    half_width, height = _TONGUE_MM
-    distance = np.square(along / half_width) + np.maximum(-up, 0) / height
-    share = np.clip(2 - 2 * distance, 0, 1)
+def _behind_teeth(
+    lower: tuple[Array, Array], upper: tuple[Array, Array], colours: MouthColours
+) -> Image:
+    """Draw tongue and cavity, uint8 (H, W, 3); the coordinates are from `TeethRow.measure`."""
+    half_width, min_height = _TONGUE_MM
+    above, below = (np.maximum(-towards_gums, 0) for _, towards_gums in (lower, upper))
+    height = np.maximum(_TONGUE_REACH * (above + below), min_height)
+    beside = np.clip(2 - 2 * (lower[0] / half_width) ** 4, 0, 1)
+    share = beside * np.clip(1 - above / height, 0, 1)
     planes = [
         (cavity + share * (tongue - cavity)).astype(np.uint8)
         for tongue, cavity in zip(colours.tongue, colours.cavity, strict=True)
