@@ -7,8 +7,6 @@ before any tensor is read.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -26,37 +24,25 @@ SHAPE_SCALE: Final = 5.0
 DEVIATION_SCALE: Final = 10.0
 OUTPUT_SCALE: Final = 0.05
 
-_MAX_WIDTH: Final = 1024
+COORDINATES: Final = 3 * N_LANDMARKS
+
+LAYERS: Final = {
+    "source_in": (2 * COORDINATES, 128),
+    "source_out": (128, 64),
+    "target_in": (COORDINATES, 64),
+    "target_out": (64, 32),
+    "decoder_in": (64 + 32, 128),
+    "decoder_out": (128, COORDINATES),
+}
+"""The layers, each with its numbers of inputs and outputs."""
 
 
-@dataclass(frozen=True, slots=True)
-class LandmarkFusionConfig:
-    """Sizes of the hidden layers and latents."""
-
-    source_width: int = 128
-    source_latent: int = 64
-    target_width: int = 64
-    target_latent: int = 32
-    decoder_width: int = 128
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every tensor of the model file."""
-        n = 3 * N_LANDMARKS
-        latent = self.source_latent + self.target_latent
-        layers = {
-            "source_in": (self.source_width, 2 * n),
-            "source_out": (self.source_latent, self.source_width),
-            "target_in": (self.target_width, n),
-            "target_out": (self.target_latent, self.target_width),
-            "decoder_in": (self.decoder_width, latent),
-            "decoder_out": (n, self.decoder_width),
-        }
-        weights: dict[str, tuple[int, ...]] = {f"{k}.weight": v for k, v in layers.items()}
-        return weights | {f"{name}.bias": shape[:1] for name, shape in layers.items()}
-
-    def to_json(self) -> str:
-        """Return the text that is stored in the model file's header."""
-        return json.dumps(asdict(self))
+def tensor_shapes() -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of the model file."""
+    weights: dict[str, tuple[int, ...]] = {
+        f"{name}.weight": (outputs, inputs) for name, (inputs, outputs) in LAYERS.items()
+    }
+    return weights | {f"{name}.bias": (outputs,) for name, (_, outputs) in LAYERS.items()}
 
 
 class FusionNetwork:
@@ -72,13 +58,11 @@ class FusionNetwork:
     def __init__(self, path: Path) -> None:
         weights, self.facts = _read(path)
         self._layers = {
-            name: (weights[f"{name}.weight"], weights[f"{name}.bias"])
-            for name in {key.partition(".")[0] for key in weights}
+            name: (weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in LAYERS
         }
         matrix, self._source_bias = self._layers["source_in"]
-        n = 3 * N_LANDMARKS
-        self._who_in = np.ascontiguousarray(matrix[:, :n])
-        self._does_in = np.ascontiguousarray(matrix[:, n:])
+        self._who_in = np.ascontiguousarray(matrix[:, :COORDINATES])
+        self._does_in = np.ascontiguousarray(matrix[:, COORDINATES:])
         self._canonical = canonical_face().reshape(-1)
         self._actor: Array | None = None
         self._target: Array | None = None
@@ -150,21 +134,10 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         with safe_open(path, framework="np") as file:
             facts: dict[str, str] = file.metadata() or {}
             found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (not a dict)
-            if found != _config(path, facts).shapes():
-                raise ModelError(f"{path} does not hold the tensors that its header describes.")
+            if facts.get("format") != "reenact-1" or facts.get("architecture") != ARCHITECTURE:
+                raise ModelError(f"{path} is not a {ARCHITECTURE} model of this program.")
+            if found != tensor_shapes():
+                raise ModelError(f"{path} has layer sizes that this program does not know.")
             return {name: file.get_tensor(name).astype(np.float32) for name in found}, facts
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} is not a safetensors file, or it is damaged.") from error
-
-
-def _config(path: Path, facts: dict[str, str]) -> LandmarkFusionConfig:
-    if facts.get("format") != "reenact-1" or facts.get("architecture") != ARCHITECTURE:
-        raise ModelError(f"{path} is not a {ARCHITECTURE} model of this program.")
-    try:
-        values = json.loads(facts["config"])
-        sizes = {field.name: int(values.pop(field.name)) for field in fields(LandmarkFusionConfig)}
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} has no readable configuration in its header.") from error
-    if values or not all(0 < size <= _MAX_WIDTH for size in sizes.values()):
-        raise ModelError(f"{path} has layer sizes that this program does not know.")
-    return LandmarkFusionConfig(**sizes)

@@ -23,22 +23,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from reenact.face.geometry import canonical_face
-from reenact.face.topology import N_LANDMARKS
 from reenact.models.fusion_network import (
+    COORDINATES,
     DEVIATION_SCALE,
+    LAYERS,
     OUTPUT_SCALE,
     SHAPE_SCALE,
-    LandmarkFusionConfig,
 )
-
-COORDINATES: Final = 3 * N_LANDMARKS
 
 
 class LandmarkFusion(nn.Module):
@@ -46,17 +43,14 @@ class LandmarkFusion(nn.Module):
 
     canonical: Tensor
 
-    def __init__(self, config: LandmarkFusionConfig | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        config = config or LandmarkFusionConfig()
-        self.config = config
-        self.source_in = nn.Linear(2 * COORDINATES, config.source_width)
-        self.source_out = nn.Linear(config.source_width, config.source_latent)
-        self.target_in = nn.Linear(COORDINATES, config.target_width)
-        self.target_out = nn.Linear(config.target_width, config.target_latent)
-        latent = config.source_latent + config.target_latent
-        self.decoder_in = nn.Linear(latent, config.decoder_width)
-        self.decoder_out = nn.Linear(config.decoder_width, COORDINATES)
+        self.source_in = nn.Linear(*LAYERS["source_in"])
+        self.source_out = nn.Linear(*LAYERS["source_out"])
+        self.target_in = nn.Linear(*LAYERS["target_in"])
+        self.target_out = nn.Linear(*LAYERS["target_out"])
+        self.decoder_in = nn.Linear(*LAYERS["decoder_in"])
+        self.decoder_out = nn.Linear(*LAYERS["decoder_out"])
         nn.init.zeros_(self.decoder_out.weight)
         nn.init.zeros_(self.decoder_out.bias)
         canonical = torch.from_numpy(canonical_face().copy()).reshape(-1)
@@ -98,8 +92,9 @@ class FreenetFusion(nn.Module):
 
     canonical: Tensor
 
-    def __init__(self, latent: int = 512) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        latent = 512
         sizes = [COORDINATES, *[latent] * 6]
         self.source = nn.Sequential(*_dense(sizes))
         self.target = nn.Sequential(*_dense(sizes))
@@ -131,8 +126,9 @@ class LandmarkDiscriminator(nn.Module):
 
     canonical: Tensor
 
-    def __init__(self, width: int = 128) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        width = 128
         self.layers = nn.Sequential(
             spectral_norm(nn.Linear(2 * COORDINATES, width)),
             nn.LeakyReLU(0.2),

@@ -39,7 +39,7 @@ from reenact.evaluation.metrics import expression_correlation
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import canonical_face, mirrored_deviation
 from reenact.face.regions import LID_INDEX, SHUT_SHARE, apply_contact, lid_closure, region_weights
-from reenact.models.fusion_network import ARCHITECTURE, LandmarkFusionConfig
+from reenact.models.fusion_network import ARCHITECTURE
 from reenact.models.landmark_fusion import FreenetFusion, LandmarkDiscriminator, LandmarkFusion
 from reenact.models.weights import save_model
 from reenact.training.adversarial import (
@@ -311,7 +311,6 @@ class FusionRecipe(Recipe):
         ours = self.config.network == "ours"
         header = {
             "architecture": ARCHITECTURE if ours else f"{ARCHITECTURE}_freenet",
-            "config": LandmarkFusionConfig().to_json() if ours else "{}",
             "data": describe(self._motions, self.config),
         }
         save_model(path, network.state_dict(), {**header, **facts})
