@@ -146,21 +146,15 @@ def load_built(
     return network.eval(), size_px, header
 
 
-def load_arrays(path: Path, architecture: str, prefix: str = "") -> dict[str, Array]:
-    """Return tensors of a file in single precision, without checking their shapes.
-
-    Args:
-        path: the file.
-        architecture: required architecture of the file.
-        prefix: only tensors whose names begin with it are read.
+def load_arrays(path: Path, architecture: str) -> dict[str, Array]:
+    """Return the tensors of a file in single precision, without checking their shapes.
 
     Raises:
         ModelError: the file is missing, damaged or of another architecture.
     """
     header_of(path, architecture)
     with safe_open(path, framework="np") as file:
-        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-        return {name: file.get_tensor(name).astype(np.float32) for name in names}
+        return {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
 
 
 def header_of(path: Path, architecture: str) -> dict[str, str]:

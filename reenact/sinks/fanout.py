@@ -227,42 +227,31 @@ def _told(name: str, error: Exception) -> str:
     return f"{name} failed: {type(error).__name__}: {error}."
 
 
-def check_written_once(sinks: Sequence[str]) -> None:
-    """Raise SinkError if two sinks write to one file, by whatever path; `sinks` as typed."""
-    written = [os.path.realpath(expanded(path)) for path in _files(sinks) if path]
-    for path in written:
-        if written.count(path) > 1:
-            raise SinkError(f"Two outputs write to {path}; give each its own file.")
-
-
 def input_files(source: str, config: object, track: str) -> dict[str, object]:
     """Return the files that a run reads, or None, for `check_outputs`; `source` as typed."""
     return {"source": split(source)[1] if source else None, "CONFIG": config, "track": track}
 
 
 def check_outputs(sinks: Sequence[str], inputs: Mapping[str, object]) -> None:
-    """Raise SinkError if a sink would write to an input file of the run, or another sink's file.
+    """Raise SinkError if a sink would write to an input of the run, or to another sink's file.
 
-    `inputs` are the input files, or None, by what they are called in the message; see
-    `check_not_overwritten`.
-    """
-    check_written_once(sinks)
-    for what, read in inputs.items():
-        check_not_overwritten(sinks, str(read or ""), what)
-
-
-def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
-    """Raise SinkError if a sink would write to the input file of the run, by whatever path.
+    Files are compared by what they are, whatever their paths.
 
     Args:
         sinks: as typed on the command line, such as `file:out.mp4`.
-        read: the input; anything that is not a file, such as an address, is ignored.
-        what: what the input is called in the message, such as "source".
+        inputs: by what they are called in the message, such as "source"; what is not a file, such
+            as an address or None, is ignored.
     """
-    for path in _files(sinks):
-        written, own = expanded(path), expanded(read)
-        if written.is_file() and own.is_file() and os.path.samefile(written, own):
-            raise SinkError(f"{path} is the {what} itself; write to another file.")
+    paths = [path for path in _files(sinks) if path]
+    written = [os.path.realpath(expanded(path)) for path in paths]
+    for path in written:
+        if written.count(path) > 1:
+            raise SinkError(f"Two outputs write to {path}; give each its own file.")
+    for what, read in inputs.items():
+        own = expanded(str(read or ""))
+        for path in paths if own.is_file() else ():
+            if expanded(path).is_file() and os.path.samefile(expanded(path), own):
+                raise SinkError(f"{path} is the {what} itself; write to another file.")
 
 
 def existing_files(sinks: Sequence[str]) -> list[str]:

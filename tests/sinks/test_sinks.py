@@ -15,8 +15,7 @@ from reenact.config import SinkSettings
 from reenact.errors import SinkError
 from reenact.sinks.fanout import (
     SinkSet,
-    check_not_overwritten,
-    check_written_once,
+    check_outputs,
     existing_files,
 )
 from reenact.sinks.mjpeg_server import HttpSink
@@ -87,14 +86,14 @@ def test_a_name_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     for name, place in (("~out.mp4", "~out.mp4"), ("~/out.mp4", "home/out.mp4")):
-        check_written_once([f"file:{name}", f"landmarks:{name}.npy"])
+        check_outputs([f"file:{name}", f"landmarks:{name}.npy"], {})
         assert existing_files([f"file:{name}"]) == []
         with FileSink(name) as sink:
             sink.open(SIZE, 25.0)
             sink.write(frame(0))
         assert (tmp_path / place).is_file()
         assert existing_files([f"file:{name}"]) == [name]
-        check_not_overwritten([f"file:{name}.mp4"], name, "source")
+        check_outputs([f"file:{name}.mp4"], {"source": name})
         with VideoSource(name) as video:
             assert video.size == SIZE
 
@@ -102,23 +101,23 @@ def test_a_name_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_file_that_is_read_is_not_overwritten_by_any_path(tmp_path: Path) -> None:
     read = tmp_path / "mine.mp4"
     for sink in (f"file:{read}", "file:", "file:.", "null"):
-        check_not_overwritten([sink], str(read), "source")  # there is no such file
+        check_outputs([sink], {"source": read})  # there is no such file
     read.write_bytes(b"a video")
     (tmp_path / "link.mp4").hardlink_to(read)
     for path in (read, tmp_path / "link.mp4", tmp_path / ".." / tmp_path.name / "mine.mp4"):
         with pytest.raises(SinkError, match="is the source itself"):
-            check_not_overwritten(["null", f"file:{path}"], str(read), "source")
-    for other in ("", "0", "http://localhost/mine.mp4", str(tmp_path / "other.mp4")):
-        check_not_overwritten([f"file:{read}", "file:", "window"], other, "source")
+            check_outputs(["null", f"file:{path}"], {"source": read})
+    for other in (None, "", "0", "http://localhost/mine.mp4", str(tmp_path / "other.mp4")):
+        check_outputs([f"file:{read}", "file:", "window"], {"source": other})
 
 
 def test_two_outputs_never_write_to_one_file(tmp_path: Path) -> None:
     written = tmp_path / "out.mp4"
-    check_written_once([f"file:{written}", f"file:{tmp_path / 'other.mp4'}", "null", "null"])
+    check_outputs([f"file:{written}", f"file:{tmp_path / 'other.mp4'}", "null", "null"], {})
     (tmp_path / "link.mp4").symlink_to(written)
     for path in (written, tmp_path / "link.mp4", tmp_path / ".." / tmp_path.name / "out.mp4"):
         with pytest.raises(SinkError, match="give each its own file"):
-            check_written_once([f"file:{written}", "http", f"file:{path}"])
+            check_outputs([f"file:{written}", "http", f"file:{path}"], {})
 
 
 def test_settings_reach_the_file(tmp_path: Path) -> None:
