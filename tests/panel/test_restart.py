@@ -14,7 +14,8 @@ import pytest
 from reenact.sinks.http_address import load_address
 from reenact.types import Image
 from support.fakes import until
-from support.panels import Panel, free_port
+from support.panels import Panel
+from support.traffic import free_port
 
 
 @pytest.fixture

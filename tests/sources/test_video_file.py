@@ -6,7 +6,6 @@ import contextlib
 import http.server
 import logging
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -40,7 +39,7 @@ from support.clips import (
     write_talk,
 )
 from support.portraits import write_jpeg
-from support.traffic import Traffic
+from support.traffic import Traffic, free_port
 
 
 def test_video_gives_every_frame_once_in_order(
@@ -281,8 +280,7 @@ def test_video_by_http(numbered_clip: Path) -> None:
 
 def test_stream_without_an_end_is_live_and_comes_back() -> None:
     """An MJPEG stream by HTTP whose sender goes away and returns."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
 
     @contextlib.contextmanager
     def sending() -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from http.client import HTTPConnection
 from typing import Any
@@ -17,14 +16,9 @@ from reenact.panel.security import COOKIE
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
 from support.fakes import until
+from support.traffic import free_port
 
 FAST = ["renderer.name=warp", "renderer.size=128", "fusion.method=direct", "actor.neutral=fresh"]
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class Panel:

@@ -1,12 +1,20 @@
-"""Pictures that a thread writes into an open sink, for readers in other programs."""
+"""Pictures that a thread writes into an open sink, for readers in other programs; free ports."""
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
 
 from reenact.types import Frame, Image, Sink
+
+
+def free_port() -> int:
+    """Return a free port of the loopback address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
 
 
 class Traffic:

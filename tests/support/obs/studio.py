@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from reenact.sinks.obs.installer import FFMPEG_OPTIONS
 from reenact.sinks.obs.websocket import ObsRemote
 from reenact.storage import ASSETS
 from support.fakes import until
+from support.traffic import free_port
 
 SCRIPT: Final = ASSETS / "reenact.lua"
 CANVAS: Final = (1280, 720)
@@ -229,8 +229,7 @@ def configure(home: Path, *, scripts: tuple[Path, ...] = ()) -> None:
     profile, scenes = folder / "basic/profiles/Untitled", folder / "basic/scenes"
     for made in (profile, scenes):
         made.mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     password = secrets.token_urlsafe(12)
     # Until version 30 everything is in global.ini; later, a part of it is in user.ini.
     basic = (
