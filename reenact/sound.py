@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol, runtime_checkable
 
 import av
@@ -158,5 +158,5 @@ class HasSound(Protocol):
 class StoresSound(Protocol):
     """A sink that stores sound."""
 
-    def take_sound(self, open_sound: Callable[[], SoundTrack | None]) -> None:
-        """Store this sound beside the pictures; called before `open`."""
+    def take_sound(self, sound: SoundTrack) -> None:
+        """Store this sound beside the pictures, and close it at the end; called before `open`."""

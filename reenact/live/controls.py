@@ -345,7 +345,7 @@ class Controls:
             self._check_not_replaced(f"file:{path}")
             sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
             if microphone is not None:
-                sink.own_sound(LiveSound(SoundCard(microphone)))
+                sink.take_sound(LiveSound(SoundCard(microphone)))
             self._recording_name = self.session.output.add(sink)
             self._recording = path
             return path

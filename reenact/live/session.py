@@ -447,4 +447,6 @@ def join_sound(source: Source, sinks: Sequence[Sink]) -> None:
 
     for sink in sinks:
         if isinstance(source, HasSound) and isinstance(sink, StoresSound):
-            sink.take_sound(source.open_sound)
+            sound = source.open_sound()
+            if sound is not None:
+                sink.take_sound(sound)

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -85,8 +85,7 @@ class FileSink(ClosesOnExit):
         self._lock = threading.RLock()
         self._encoder: VideoEncoder | None = None
         self._partial: Path | None = None
-        self._open_sound: Callable[[], SoundTrack | None] = lambda: None
-        self._own_sound: SoundTrack | None = None
+        self._sound: SoundTrack | None = None
         if self.path.is_dir():
             raise SinkError(f"{path} is a folder; name a file to write.")
         file_format = FORMATS.get(self.path.suffix.lower())
@@ -98,14 +97,9 @@ class FileSink(ClosesOnExit):
         self._format = file_format
         reserve_partial(self.path).unlink()
 
-    def take_sound(self, open_sound: Callable[[], SoundTrack | None]) -> None:
-        """Copy this sound into the file; call it before `open`."""
-        self._open_sound = open_sound
-
-    def own_sound(self, sound: SoundTrack) -> None:
-        """Copy this sound, and close it with the sink, whether there was a frame or not."""
-        self._own_sound = sound
-        self._open_sound = lambda: sound
+    def take_sound(self, sound: SoundTrack) -> None:
+        """Copy this sound into the file, and close it with the sink; call it before `open`."""
+        self._sound = sound
 
     def __exit__(self, *error: object) -> None:
         if error[0] is None:
@@ -125,7 +119,7 @@ class FileSink(ClosesOnExit):
                     size,
                     fps,
                     tags=self._tags,
-                    sound=self._open_sound(),
+                    sound=self._sound,
                 )
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise self._failed(error) from error
@@ -182,8 +176,8 @@ class FileSink(ClosesOnExit):
             if partial is not None:
                 with contextlib.suppress(OSError):
                     partial.unlink()
-            if self._own_sound is not None:
-                self._own_sound.close()
+            if self._sound is not None:
+                self._sound.close()
 
     def _failed(self, error: Exception) -> SinkError:
         """Give up the file and return the error; see `write` for what is kept."""

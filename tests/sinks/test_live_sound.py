@@ -67,7 +67,7 @@ class Room:
 def record(path: Path, room: Room, seconds: float, delay_s: float, fps: float = FPS) -> None:
     """Write pictures that are late, now more, now less, and white if captured at a clap."""
     with FileSink(path) as sink:
-        sink.own_sound(LiveSound(room))
+        sink.take_sound(LiveSound(room))
         sink.open((64, 48), fps)
         for number in range(round(seconds * fps)):
             captured_s = START_S + number / fps
@@ -117,7 +117,7 @@ def test_sound_that_begins_a_little_after_the_picture_is_in_place_at_once(tmp_pa
 
 def test_a_microphone_is_released_by_a_recording_that_got_no_picture(tmp_path: Path) -> None:
     room, sink = Room(), FileSink(tmp_path / "none.mkv")
-    sink.own_sound(LiveSound(room))
+    sink.take_sound(LiveSound(room))
     sink.close()
     assert room.closed
     assert not list(tmp_path.iterdir())
@@ -129,7 +129,7 @@ def test_a_microphone_that_falls_silent_is_reported_once(
     room, now_s = Room(), [0.0]
     monkeypatch.setattr("reenact.sinks.live_sound.time.monotonic", lambda: now_s[0])
     with FileSink(tmp_path / "out.mkv") as sink:
-        sink.own_sound(LiveSound(room))
+        sink.take_sound(LiveSound(room))
         sink.open((64, 48), FPS)
         for number in range(250):
             now_s[0] = number / FPS
@@ -158,7 +158,7 @@ def test_sound_of_a_card_that_knows_no_times_is_dated_by_its_length() -> None:
 def test_a_machine_that_sleeps_leaves_no_gap_and_no_shift(tmp_path: Path, ending: str) -> None:
     path, room, slept_s = tmp_path / f"slept{ending}", Room(), 8 * 3600.0
     with FileSink(path) as sink:
-        sink.own_sound(LiveSound(room))
+        sink.take_sound(LiveSound(room))
         sink.open((64, 48), FPS)
         for number in range(190):
             captured_s = START_S + number / FPS + (slept_s if number >= 90 else 0.0)
@@ -201,7 +201,7 @@ def show(captured_s, level):
     sink.write(Frame(image, captured_s + DELAY_S, 0, captured_s=captured_s))
 
 with FileSink(Path(sys.argv[1])) as sink:
-    sink.own_sound(LiveSound(SoundCard()))
+    sink.take_sound(LiveSound(SoundCard()))
     sink.open((64, 48), 25.0)
     with sounddevice.OutputStream(RATE_HZ, channels=1, dtype="int16", callback=clap):
         while len(played) < 2:  # the first one comes while the devices still settle

@@ -17,7 +17,9 @@ from support.recordings import duration_s, read
 
 def record_video(source: VideoSource, path: Path, frames: int = 1000) -> None:
     with source, FileSink(path) as sink:
-        sink.take_sound(source.open_sound)
+        sound = source.open_sound()
+        if sound is not None:
+            sink.take_sound(sound)
         sink.open(source.size, source.fps)
         while frames and (frame := source.read()) is not None:
             sink.write(frame)
@@ -81,7 +83,9 @@ def test_sound_that_begins_after_the_pictures_keeps_its_place(ending: str, tmp_p
 def test_a_killed_program_loses_no_more_after_the_end_of_its_sound(tmp_path: Path) -> None:
     source = VideoSource(write_talk(tmp_path / "talk.mp4", beep_s=0.2))
     sink = FileSink(tmp_path / "out.mkv")
-    sink.take_sound(source.open_sound)
+    sound = source.open_sound()
+    assert sound is not None
+    sink.take_sound(sound)
     with source, sink:
         sink.open((160, 120), 25.0)
         for index in range(500):
