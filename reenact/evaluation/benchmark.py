@@ -147,11 +147,9 @@ def bench(
         "start_s": start_s,
         "memory_mb": peak_memory_mb(),
     }
-    try:
-        if json_path is not None:
-            write_json(json_path, report)
-    finally:
-        print(_as_text(report))
+    print(_as_text(report))
+    if json_path is not None:
+        write_json(json_path, report)
     return report
 
 

@@ -86,11 +86,9 @@ def compare(
         "rounds": rounds,
         "figures": figures,
     }
-    try:
-        if json_path is not None:
-            write_json(json_path, report)
-    finally:
-        print(_as_table(report))
+    print(_as_table(report))
+    if json_path is not None:
+        write_json(json_path, report)
     return report
 
 

@@ -154,14 +154,12 @@ def evaluate(
         }
         for name in results.names
     ]
-    try:
-        if options.json_path is not None:
-            write_json(options.json_path, _stored(reports, asked))
-        if options.sheet is not None:
-            for number, page in enumerate(compose(results.columns, results.rows)):
-                write_png(sheet_path(options.sheet, number), page)
-    finally:
-        measured(reports)
+    measured(reports)
+    if options.json_path is not None:
+        write_json(options.json_path, _stored(reports, asked))
+    if options.sheet is not None:
+        for number, page in enumerate(compose(results.columns, results.rows)):
+            write_png(sheet_path(options.sheet, number), page)
     return reports
 
 
