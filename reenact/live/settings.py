@@ -47,15 +47,6 @@ def load_settings(path: Path | None = None, assignments: Iterable[str] = ()) -> 
         ConfigError: the file cannot be read, a key is unknown, or a value is not allowed.
         PluginError: a component whose settings are given could not be loaded.
     """
-    return _validated(_given(path, assignments))
-
-
-def given_names(path: Path | None, assignments: Iterable[str]) -> set[str]:
-    """Return the names, `section.key`, of the settings that these set; see `load_settings`."""
-    return set(_names(_given(path, assignments)))
-
-
-def _given(path: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if path is not None:
         values = read_toml(path)
@@ -63,13 +54,15 @@ def _given(path: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
         _validated(values, f"{path}: ")
     for text in assignments:
         _assign(values, text)
-    return values
+    return _validated(values)
 
 
-def _names(values: Mapping[str, Any], section: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _names(value, f"{section}{key}.")
+def given_names(settings: Section, section: str = "") -> Iterator[str]:
+    """Yield the names, `section.key`, of the settings that were given and are no defaults."""
+    for key in settings.model_fields_set:
+        value = getattr(settings, key)
+        if isinstance(value, Section):
+            yield from given_names(value, f"{section}{key}.")
         else:
             yield section + key
 

@@ -397,7 +397,7 @@ class Studio(ClosesOnExit):
             partial.write_text(text, encoding="utf-8")
 
     def _loaded_settings(self) -> Settings:
-        given = given_names(self._config, self._assignments) - self._changed
+        given = {*given_names(load_settings(self._config, self._assignments))} - self._changed
         chosen = {k: v for k, v in self.choice.settings.items() if k not in given}
         return load_settings(self._config, [*self._assignments, *_assigned(chosen)])
 
