@@ -125,7 +125,7 @@ def test_every_setting_is_described_with_its_default() -> None:
     described = {name: (default, text) for name, _, default, text in describe()}
     settings = Settings()
     common = {f"{s}.{key}" for s, section in settings.model_dump().items() for key in section}
-    parts = {"source.webcam.width", "tracking.mediapipe.model", "sink.http.port"}
+    parts = {"source.webcam.width", "remote.hotkeys.keys", "sink.http.port"}
     assert common < set(described)
     assert parts | {"sink.file.crf"} <= set(described) - common
     for name, (default, text) in described.items():

@@ -126,11 +126,8 @@ def _mediapipe() -> Iterable[Check]:
     if hasattr(module, "solutions"):
         yield ok("mediapipe", f"{version}, with its face models")
     else:
-        way = (
-            "`pip install mediapipe==0.10.21`, or --set tracking.mediapipe.model=PATH of "
-            "face_landmarker.task"
-        )
-        yield Check("mediapipe", "warning", f"{version} contains no face models", way)
+        way = "`pip install mediapipe==0.10.21`"
+        yield Check("mediapipe", "missing", f"{version} contains no face models", way)
 
 
 def _models() -> Iterable[Check]:

@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import ModelError
 from reenact.face.geometry import estimate_pose
 from reenact.face.segmentation import person_masks
 from reenact.face.skull import hair_middle, hair_motion, move_rigidly, on_skull
@@ -197,7 +196,6 @@ class BodyTracker:
     """Tracks torso and hair of the person whose face is tracked. One thread calls it."""
 
     def __init__(self) -> None:
-        self._can_segment = True
         self._torso, self._hair = _Part(of_head=False), _Part(of_head=True)
         self.reset()
 
@@ -227,10 +225,10 @@ class BodyTracker:
         found = [part.follow(view) for part in parts]
         self._wait = max(self._wait - 1, 0)
         wanted = [part.wants_keyframe for part in parts]
-        if any(wanted) and not self._wait and self._can_segment:
+        if any(wanted) and not self._wait:
             self._wait = _RETRY
             masks = self._masks(image, view)
-            for number, (part, mask) in enumerate(zip(parts, masks, strict=False)):
+            for number, (part, mask) in enumerate(zip(parts, masks, strict=True)):
                 if wanted[number]:
                     found[number] = part.begin(view, mask)
         return SeenBody(*found)
@@ -249,12 +247,8 @@ class BodyTracker:
         return _View(np.asarray(small, np.uint8), points, estimate_pose(points))
 
     def _masks(self, image: Image, view: _View) -> list[_Mask]:
-        """Return the masks of torso and hair in which corners are searched; [] if unknown."""
-        try:
-            person = next(person_masks([image]))
-        except ModelError:
-            self._can_segment = False  # this version of mediapipe has no models
-            return []
+        """Return the masks of torso and hair in which corners are searched."""
+        person = next(person_masks([image]))
         iod, chin = view.pose.scale, view.landmarks[CHIN]
         mask = cv2.resize((person > 0.5).astype(np.uint8), view.gray.shape[::-1])
         torso = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)

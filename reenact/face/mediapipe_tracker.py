@@ -1,7 +1,6 @@
 """Face landmarks by MediaPipe's FaceMesh: 468 of the skin and five of each iris.
 
-The wheel of mediapipe 0.10.21 contains the models. Newer versions need a `face_landmarker.task`
-file, whose path is set by `tracking.mediapipe.model`.
+The wheel of mediapipe 0.10.21 contains the models.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
-from pydantic import Field
 
-from reenact.config import Section, TrackingSettings, UserPath
+from reenact.config import TrackingSettings
 from reenact.errors import ModelError
 from reenact.face.geometry import box_shift, face_box
 from reenact.face.mediapipe_graphs import open_graph, restart_graph
@@ -63,34 +60,6 @@ _MIN_FACE_PX: Final = 12.0
 """A smaller mesh is noise, not a face."""
 
 
-class _Detector(Protocol):
-    """One of MediaPipe's two interfaces."""
-
-    def faces(self, image: Image, time_s: float) -> list[Array]:
-        """Return the landmarks, (478, 3) px, of every face in the RGB picture."""
-
-    def widest_px(self, image: Image) -> float:
-        """Return the width of the widest face that the last search in a whole picture has found.
-
-        It runs beside the tracking, on one picture of some. 0: none, or the model cannot search.
-        """
-
-    def reset(self) -> None:
-        """Forget the previous frame."""
-
-    def close(self) -> None:
-        """Release the models."""
-
-
-class MediaPipeSettings(Section):
-    """The model of the tracker."""
-
-    model: UserPath = Field(
-        "",
-        description="path of a face_landmarker.task, for a mediapipe newer than 0.10.21",
-    )
-
-
 class MediaPipeTracker:
     """Finds one face and follows it. One thread calls it.
 
@@ -102,7 +71,6 @@ class MediaPipeTracker:
 
     Args:
         settings: which face, and the confidence that it needs.
-        own: the model file; None: the model in mediapipe's wheel.
         static: if True, for single pictures: every picture is searched as a whole, and `reset`
             makes the next one independent of it. Tracked again without `reset`, a picture gives
             landmarks like those of a face that is followed (see `face_search.refine_face`).
@@ -112,15 +80,10 @@ class MediaPipeTracker:
             after a fifth of a second.
 
     Raises:
-        ModelError: mediapipe or its model file is missing.
+        ModelError: mediapipe is missing, or has no models.
     """
 
-    def __init__(
-        self,
-        settings: TrackingSettings,
-        own: MediaPipeSettings | None = None,
-        static: bool = False,
-    ) -> None:
+    def __init__(self, settings: TrackingSettings, static: bool = False) -> None:
         self._settings = settings
         self._previous: Array | None = None
         self._static = static
@@ -128,7 +91,7 @@ class MediaPipeTracker:
         self._misses = 0
         self._followed: tuple[Array, float] | None = None
         self._others: list[Array] = []
-        self._detector = _open_detector(settings, own.model if own else "", static)
+        self._detector = _Detector(_solutions(), settings, static)
         self.faces_seen = 0
 
     def track(self, frame: Frame) -> Landmarks | None:
@@ -138,10 +101,10 @@ class MediaPipeTracker:
         corner = np.array([left, top, 0], np.float32)
         # MediaPipe warns at its first face that the picture is not square.
         with quiet_native_libraries() if self._previous is None else nullcontext():
-            faces = self._detector.faces(view, frame.time_s)
+            faces = self._detector.faces(view)
             if self._previous is None and not self._static:
                 for _ in range(PASSES - 1):
-                    faces = faces and self._detector.faces(view, frame.time_s)
+                    faces = faces and self._detector.faces(view)
         found = [
             points + corner
             for points in faces
@@ -287,21 +250,19 @@ def _upright(points: Array) -> bool:
     return bool(abs(down) < across)
 
 
-def _open_detector(settings: TrackingSettings, model: str, static: bool) -> _Detector:
+def _solutions() -> Any:
     try:
         import mediapipe
     except ImportError as error:
         raise ModelError(
             f"The face tracker needs mediapipe ({error}); run: pip install mediapipe==0.10.21."
         ) from error
-    if model:
-        return _TaskDetector(mediapipe, settings, model, static)
     if not hasattr(mediapipe, "solutions"):
         raise ModelError(
-            f"mediapipe {mediapipe.__version__} contains no models; install mediapipe==0.10.21, "
-            "or set tracking.mediapipe.model to the path of a face_landmarker.task file."
+            f"mediapipe {mediapipe.__version__} contains no models; run: pip install "
+            "mediapipe==0.10.21."
         )
-    return _MeshDetector(mediapipe, settings, static)
+    return mediapipe.solutions
 
 
 class _Mesh:
@@ -335,8 +296,26 @@ class _Mesh:
         self._graph.close()
 
 
-class _MeshDetector:
-    """The interface `mediapipe.solutions.face_mesh`, whose models are in the wheel.
+class _Search:
+    """A search for faces beside the tracking; its result is read at a later picture."""
+
+    def __init__(self, detection: Any, thread: ThreadPoolExecutor) -> None:
+        self._detection = detection
+        self._thread = thread
+        self._begun: Future[Any] | None = None
+
+    def begin(self, image: Image) -> None:
+        """Start a search."""
+        self._begun = self._thread.submit(self._detection.process, image)
+
+    def found(self) -> Sequence[Any]:
+        """Return MediaPipe's detections in the picture of `begin`, once; none if there was none."""
+        begun, self._begun = self._begun, None
+        return [] if begun is None else begun.result().detections or []
+
+
+class _Detector:
+    """Finds all faces by `mediapipe.solutions.face_mesh`, whose models are in the wheel.
 
     It searches for further faces in every picture, which takes a third of its time. So a face that
     was alone for `_ALONE` pictures is followed without that, and a separate search in every
@@ -344,7 +323,7 @@ class _MeshDetector:
     the next picture, so that it delays none. The landmarks differ by less than their noise.
     """
 
-    def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
+    def __init__(self, solutions: Any, settings: TrackingSettings, static: bool) -> None:
         def mesh(faces: int) -> _Mesh:
             return _Mesh(
                 lambda: solutions.face_mesh.FaceMesh(
@@ -355,25 +334,23 @@ class _MeshDetector:
                 )
             )
 
-        solutions = mediapipe.solutions
         self._all = mesh(_MAX_FACES)
         self._graphs: list[Any] = [self._all]
+        self._static = static
         if not static:
             self._one = mesh(1)
-            self._search = open_graph(
+            search = open_graph(
                 lambda: solutions.face_detection.FaceDetection(settings.min_confidence)
             )
-            self._graphs += [self._one, self._search]
-        self._beside = ThreadPoolExecutor(1)
-        self._searching: Future[Any] | None = None
-        self._searching_whole: Future[Any] | None = None
+            self._graphs += [self._one, search]
+            self._beside = ThreadPoolExecutor(1)
+            self._others, self._whole = (_Search(search, self._beside) for _ in range(2))
         self._windows = 0
-        self._static = static
         self._pictures_alone = 0
 
-    def faces(self, image: Image, time_s: float) -> list[Array]:
-        del time_s
-        joined, found = self._is_joined(image), []
+    def faces(self, image: Image) -> list[Array]:
+        """Return the landmarks, (478, 3) px, of every face in the RGB picture."""
+        joined, found = not self._static and self._is_joined(image), []
         if self._pictures_alone >= _ALONE - _SETTLING and not joined:
             found = self._one.faces(image)
         if not found or self._pictures_alone < _ALONE:
@@ -385,93 +362,39 @@ class _MeshDetector:
         return [_in_px(face.landmark, image) for face in found]
 
     def widest_px(self, image: Image) -> float:
-        """Return the width of the widest face in the last whole picture searched; 0: none."""
+        """Return the width of the widest face in the last whole picture searched; 0: none.
+
+        One of `_SEARCH` pictures is searched. The detector is not for single pictures.
+        """
+        widths = [one.location_data.relative_bounding_box.width for one in self._whole.found()]
         self._windows += 1
-        widest = 0.0
-        if self._searching_whole is not None and self._searching_whole.done():
-            found, self._searching_whole = self._searching_whole.result().detections or (), None
-            widths = [face.location_data.relative_bounding_box.width for face in found]
-            widest = image.shape[1] * max(widths, default=0.0)
-        if self._searching_whole is None and self._windows % _SEARCH == 0:
-            self._searching_whole = self._beside.submit(self._search.process, image)
-        return widest
+        if self._windows % _SEARCH == 0:
+            self._whole.begin(image)
+        return image.shape[1] * max(widths, default=0.0)
 
     def reset(self) -> None:
+        """Forget the previous frame."""
         self._pictures_alone = 0
-        if self._searching_whole is not None:
-            self._searching_whole.result()
-            self._searching_whole = None
-        if self._searching is not None:
-            self._searching.result()
-            self._searching = None
         self._all.forget()
         if not self._static:
             self._one.forget()
+            for search in (self._others, self._whole):
+                search.found()
 
     def close(self) -> None:
-        self._beside.shutdown()
+        """Release the models. May be called twice."""
+        if not self._static:
+            self._beside.shutdown()
         for graph in self._graphs:
             graph.close()
         self._graphs = []
 
     def _is_joined(self, image: Image) -> bool:
         """Return whether the last search found several faces; start the next if it is due."""
-        found, self._searching = self._searching, None
+        found = self._others.found()
         if self._pictures_alone >= _ALONE and self._pictures_alone % _SEARCH == 0:
-            self._searching = self._beside.submit(self._search.process, image)
-        return found is not None and len(found.result().detections or []) > 1
-
-
-class _TaskDetector:
-    """The interface `mediapipe.tasks`, with the user's model file."""
-
-    def __init__(
-        self, mediapipe: Any, settings: TrackingSettings, model: str, static: bool
-    ) -> None:
-        if not Path(model).is_file():
-            raise ModelError(
-                f"There is no file {model}; tracking.mediapipe.model must be the path of a "
-                "face_landmarker.task."
-            )
-        vision = mediapipe.tasks.vision
-        mode = vision.RunningMode.IMAGE if static else vision.RunningMode.VIDEO
-        options = vision.FaceLandmarkerOptions(
-            base_options=mediapipe.tasks.BaseOptions(model_asset_path=model),
-            running_mode=mode,
-            num_faces=_MAX_FACES,
-            min_face_detection_confidence=settings.min_confidence,
-            min_tracking_confidence=settings.min_confidence,
-        )
-        try:
-            self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(f"{model} is not a face_landmarker.task: {error}") from error
-        self._mediapipe = mediapipe
-        self._static = static
-        self._last_ms = -1
-
-    def faces(self, image: Image, time_s: float) -> list[Array]:
-        picture = self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)
-        )
-        if self._static:
-            answer = self._landmarker.detect(picture)
-        else:
-            self._last_ms = max(self._last_ms + 1, int(time_s * 1000))
-            answer = self._landmarker.detect_for_video(picture, self._last_ms)
-        return [_in_px(face, image) for face in answer.face_landmarks]
-
-    def widest_px(self, image: Image) -> float:
-        """Return 0: the model's own search is part of the tracking."""
-        return 0.0
-
-    def reset(self) -> None:
-        """Do nothing: timestamps must rise, and a lost face is searched for in any case."""
-
-    def close(self) -> None:
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
+            self._others.begin(image)
+        return len(found) > 1
 
 
 def _in_px(points: Sequence[Any], image: Image) -> Array:
@@ -484,6 +407,5 @@ def _in_px(points: Sequence[Any], image: Image) -> Array:
 MEDIAPIPE: Final = TrackerSpec(
     name="mediapipe",
     summary="MediaPipe FaceMesh with irises, 478 landmarks",
-    build=MediaPipeTracker,
-    settings=MediaPipeSettings,
+    build=lambda common, own: MediaPipeTracker(common),
 )

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from reenact.errors import ModelError
 from reenact.face.mediapipe_graphs import open_graph
 from reenact.types import Array, Image
 
@@ -24,16 +23,9 @@ def shoulder_points(images: Iterable[Image]) -> Iterator[Array | None]:
     Yields:
         float32 (2, 3): x and y, px, of the right and the left shoulder, which may lie outside the
         picture, and their visibility, 0 to 1. None if no person is found.
-
-    Raises:
-        ModelError: this version of mediapipe has no such model.
     """
-    try:
-        from mediapipe.python.solutions.pose import Pose
-    except ImportError as error:
-        raise ModelError(
-            "This version of mediapipe cannot find shoulders. Install mediapipe==0.10.21."
-        ) from error
+    from mediapipe.python.solutions.pose import Pose
+
     with open_graph(lambda: Pose(static_image_mode=True, model_complexity=1)) as model:
         for image in images:
             found = model.process(np.ascontiguousarray(image)).pose_landmarks

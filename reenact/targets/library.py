@@ -45,11 +45,10 @@ def still_tracker(settings: TrackingSettings | None = None) -> Tracker:
 
     It takes the largest face; the setting `tracking.face` applies to the actor only.
     """
-    from reenact.face.mediapipe_tracker import MediaPipeSettings, MediaPipeTracker
+    from reenact.face.mediapipe_tracker import MediaPipeTracker
 
     settings = (settings or TrackingSettings()).model_copy(update={"face": "largest"})
-    own = settings.part("mediapipe", MediaPipeSettings)
-    return MediaPipeTracker(settings, own, static=True)
+    return MediaPipeTracker(settings, static=True)
 
 
 def open_target(

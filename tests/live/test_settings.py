@@ -10,12 +10,13 @@ import pytest
 
 from reenact.config import Settings
 from reenact.errors import ConfigError
-from reenact.face.mediapipe_tracker import MediaPipeSettings
 from reenact.live.pipeline import open_reenactor
 from reenact.live.settings import load_settings, resolve
-from reenact.registry import DEFAULT_RENDERER
+from reenact.registry import DEFAULT_RENDERER, load
 from reenact.stats import StepTimer
 from support.faces import portrait_target
+from support.plugins import install
+from support.program import repository
 
 
 def test_the_callers_settings_stay_as_they_were() -> None:
@@ -38,15 +39,18 @@ def test_a_recorded_actor_who_is_named_may_have_a_neutral(assignment: str, neutr
     assert resolve(settings, portrait_target(), recorded=True).actor.neutral == neutral
 
 
-def test_the_sections_of_the_chosen_parts_are_held() -> None:
+def test_the_sections_of_the_chosen_parts_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else a change of one, while a session runs, would not reach the part."""
-    settings = load_settings(assignments=["tracking.mediapipe.model=a.task"])
-    tracking = resolve(settings, portrait_target()).tracking
-    own = tracking.part("mediapipe", MediaPipeSettings)
-    assert own.model == "a.task"
-    own.model = "b.task"
-    assert tracking.part("mediapipe", MediaPipeSettings).model == "b.task"
-    assert settings.tracking.part("mediapipe", MediaPipeSettings).model == "a.task"
+    install(repository() / "examples/tint", tmp_path, monkeypatch)
+    settings = load_settings(assignments=["renderer.name=tint", "renderer.tint.strength=0.5"])
+    renderer = resolve(settings, portrait_target()).renderer
+    own = load("renderers", "tint").settings
+    assert renderer.part("tint", own).strength == 0.5
+    renderer.part("tint", own).strength = 0.25
+    assert renderer.part("tint", own).strength == 0.25
+    assert settings.renderer.part("tint", own).strength == 0.5
 
 
 @pytest.mark.parametrize(
