@@ -88,6 +88,32 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class _Task:
+    """What a protocol measures.
+
+    Attributes:
+        names: of the renderers.
+        videos: the clips, or for "emotions" the portraits.
+        options: those of the evaluation.
+        weights: paths of the renderers' weights by name, where they are given.
+        perceptual: compares pictures by networks.
+    """
+
+    names: Sequence[str]
+    videos: Sequence[Path]
+    options: EvaluationOptions
+    weights: Mapping[str, str]
+    perceptual: PerceptualMetrics
+
+    def renderers(self) -> dict[str, Renderer]:
+        """Return the renderers by name, each with its own weights if some are given."""
+        return {
+            name: load("renderers", name).make(_chosen(name, self.options, self.weights))
+            for name in self.names
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class _Measured:
     """The results of a protocol: table rows, figures by row and clip, and the contact sheet's."""
 
@@ -143,7 +169,7 @@ def evaluate(
     else:
         names = list(dict.fromkeys([*FLOORS, *asked]))
     perceptual = PerceptualMetrics(options.lpips, options.inception, names)
-    results = _measure(names, videos, options, weights, perceptual)
+    results = _measure(_Task(names, videos, options, weights, perceptual))
     reports: list[Report] = [
         {
             "renderer": name,
@@ -177,24 +203,20 @@ def _prepare_outputs(options: EvaluationOptions, data: Path) -> None:
             check_writable(path, suffix)
 
 
-def _measure(
-    names: Sequence[str],
-    videos: Sequence[Path],
-    options: EvaluationOptions,
-    weights: Mapping[str, str],
-    perceptual: PerceptualMetrics,
-) -> _Measured:
-    if options.protocol == "wild":
-        return _measure_wild(names[0], videos, options)
+def _measure(task: _Task) -> _Measured:
+    protocol = task.options.protocol
+    if protocol == "wild":
+        return _measure_wild(task)
     with FaceReader() as reader:
-        if options.protocol == "cross":
-            return _measure_cross(names, videos, reader, options)
-        if options.target_training is not None:
-            return _measure_trained(names, videos, reader, options, options.target_training)
-        if options.protocol == "transfer":
-            return _measure_transfer(names, videos, reader, options, weights)
-        measure = _measure_emotions if options.protocol == "emotions" else _measure_self
-        return measure(names, videos, reader, options, weights=weights, perceptual=perceptual)
+        if protocol == "cross":
+            return _measure_cross(task, reader)
+        if protocol == "transfer":
+            return _measure_transfer(task, reader)
+        if protocol == "emotions":
+            return _measure_emotions(task, reader)
+        if task.options.target_training is not None:
+            return _measure_trained(task, reader, task.options.target_training)
+        return _measure_self(task, reader)
 
 
 def _check(options: EvaluationOptions, has_weights: bool) -> None:
@@ -261,92 +283,67 @@ def _cell(name: str, value: float | None) -> str:
     return "–" if value is None else f"{value:.{_DECIMALS.get(name, 3)}f}"
 
 
-def _measure_cross(
-    names: Sequence[str], videos: Sequence[Path], reader: FaceReader, options: EvaluationOptions
-) -> _Measured:
-    # Imported here because it loads the whole live path.
-    from reenact.evaluation.cross_identity import PROTOCOL, run, sheet_columns
-
-    figures, rows = run(
-        names,
-        videos,
-        options.settings,
-        reader,
-        limit=options.limit,
-        frames=options.frames,
-    )
-    return _Measured(PROTOCOL, names, figures, sheet_columns(names), rows)
-
-
-def _measure_emotions(
-    names: Sequence[str],
-    portraits: Sequence[Path],
-    reader: FaceReader,
-    options: EvaluationOptions,
-    *,
-    weights: Mapping[str, str],
-    perceptual: PerceptualMetrics,
-) -> _Measured:
-    from reenact.evaluation.emotions import PROTOCOL, run, sheet_columns
-    from reenact.evaluation.rating_page import write_rating_page
-
-    renderers = _renderers(names, options, weights)
-    figures, rows = run(
-        renderers,
-        portraits,
-        options.settings.renderer.size,
-        reader,
-        perceptual,
-        labelled=options.labelled,
-    )
-    if options.rating is not None:
-        write_rating_page(options.rating, sheet_columns(), rows)
-    return _Measured(PROTOCOL, names, figures, sheet_columns(), rows)
-
-
-def _measure_transfer(
-    names: Sequence[str],
-    videos: Sequence[Path],
-    reader: FaceReader,
-    options: EvaluationOptions,
-    weights: Mapping[str, str],
-) -> _Measured:
-    from reenact.evaluation.transfer import PROTOCOL, run
-
-    renderers = _renderers(names, options, weights)
-    figures, columns, rows = run(renderers, videos, reader, size_px=options.size_px)
-    return _Measured(PROTOCOL, names, figures, columns, rows)
-
-
-def _renderers(
-    names: Sequence[str], options: EvaluationOptions, weights: Mapping[str, str]
-) -> dict[str, Renderer]:
-    """Return the renderers by name, each with its own weights if some are given."""
-    return {name: load("renderers", name).make(_chosen(name, options, weights)) for name in names}
-
-
 def _chosen(name: str, options: EvaluationOptions, weights: Mapping[str, str]) -> RendererSettings:
     chosen = options.settings.renderer
     return chosen.model_copy(update={"name": name, "weights": weights.get(name, chosen.weights)})
 
 
-def _measure_wild(name: str, videos: Sequence[Path], options: EvaluationOptions) -> _Measured:
+def _measure_cross(task: _Task, reader: FaceReader) -> _Measured:
+    # Imported here because it loads the whole live path.
+    from reenact.evaluation.cross_identity import PROTOCOL, run, sheet_columns
+
+    options = task.options
+    figures, rows = run(
+        task.names,
+        task.videos,
+        options.settings,
+        reader,
+        limit=options.limit,
+        frames=options.frames,
+    )
+    return _Measured(PROTOCOL, task.names, figures, sheet_columns(task.names), rows)
+
+
+def _measure_emotions(task: _Task, reader: FaceReader) -> _Measured:
+    from reenact.evaluation.emotions import PROTOCOL, run, sheet_columns
+    from reenact.evaluation.rating_page import write_rating_page
+
+    options = task.options
+    figures, rows = run(
+        task.renderers(),
+        task.videos,
+        options.settings.renderer.size,
+        reader,
+        task.perceptual,
+        labelled=options.labelled,
+    )
+    if options.rating is not None:
+        write_rating_page(options.rating, sheet_columns(), rows)
+    return _Measured(PROTOCOL, task.names, figures, sheet_columns(), rows)
+
+
+def _measure_transfer(task: _Task, reader: FaceReader) -> _Measured:
+    from reenact.evaluation.transfer import PROTOCOL, run
+
+    figures, columns, rows = run(
+        task.renderers(), task.videos, reader, size_px=task.options.size_px
+    )
+    return _Measured(PROTOCOL, task.names, figures, columns, rows)
+
+
+def _measure_wild(task: _Task) -> _Measured:
     from reenact.evaluation.wild import PROTOCOL, run
 
-    figures = run(videos, options.settings.fusion)
+    (name,) = task.names
+    figures = run(task.videos, task.options.settings.fusion)
     return _Measured(PROTOCOL, [name], {name: figures}, (), ())
 
 
-def _measure_trained(
-    names: Sequence[str],
-    videos: Sequence[Path],
-    reader: FaceReader,
-    options: EvaluationOptions,
-    share: float,
-) -> _Measured:
+def _measure_trained(task: _Task, reader: FaceReader, share: float) -> _Measured:
+    options = task.options
     figures, rows = fine_tuned.run(
-        names,
-        videos,
+        task.names,
+        task.videos,
         options.settings,
         reader,
         share=share,
@@ -360,21 +357,13 @@ def _measure_trained(
     return _Measured(fine_tuned.protocol(share), names, figures, columns, rows)
 
 
-def _measure_self(
-    names: Sequence[str],
-    videos: Sequence[Path],
-    reader: FaceReader,
-    options: EvaluationOptions,
-    *,
-    weights: Mapping[str, str],
-    perceptual: PerceptualMetrics,
-) -> _Measured:
+def _measure_self(task: _Task, reader: FaceReader) -> _Measured:
     from reenact.progress import progress_bar
 
-    renderers = _renderers(names, options, weights)
+    options, renderers = task.options, task.renderers()
     figures: dict[str, dict[str, Figures]] = {}
     rows: list[SheetRow] = []
-    for video in progress_bar(videos, desc="clips", unit="clip"):
+    for video in progress_bar(task.videos, desc="clips", unit="clip"):
         clip = reader.refine_photo(read_clip(video))
         if options.size_px is not None:
             clip = resized(clip, options.size_px)
@@ -384,7 +373,7 @@ def _measure_self(
         for name, renderer in renderers.items():
             for row, of_row in with_and_without(name, shot).items():
                 found, drawn[row] = self_reenactment.score(of_row, name, renderer, reader)
-                found |= perceptual.compare(row, true, drawn[row].scored)
+                found |= task.perceptual.compare(row, true, drawn[row].scored)
                 figures.setdefault(row, {})[video.stem] = found
         rows += self_reenactment.sheet_rows(shot, list(drawn.values()))
         if options.ab is not None:
