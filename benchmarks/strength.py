@@ -18,7 +18,6 @@ import numpy as np
 
 from reenact.config import Settings, TrackingSettings
 from reenact.evaluation.clips import CLIP_FPS, read_clip
-from reenact.evaluation.cross_identity import RecordingRenderer
 from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.metrics import correlation
 from reenact.expression.measures import MOUTH_OPEN, MOUTH_WIDTH, measure
@@ -52,11 +51,11 @@ def measured(video: Path, target: Target, reader: FaceReader) -> dict[str, Array
     settings.output.picture = "crop"
     settings.actor.neutral = "fresh"
     clip = read_clip(video)
-    recorder = RecordingRenderer(load("renderers", "warp_unet").make(settings.renderer))
+    renderer = load("renderers", "warp_unet").make(settings.renderer)
     mesh = load("renderers", "warp").make(settings.renderer)
     mesh.prepare(target)
     tracker = load("trackers", "mediapipe").make(TrackingSettings())
-    reenactor = Reenactor(settings, target, tracker, recorder, StepTimer())
+    reenactor = Reenactor(settings, target, tracker, renderer, StepTimer())
     base = TargetFace(
         to_face_frame(target.neutral, estimate_pose(target.neutral)), settings.fusion.mode
     ).base
@@ -64,7 +63,7 @@ def measured(video: Path, target: Target, reader: FaceReader) -> dict[str, Array
     for number, frame in enumerate(clip.images):
         image = np.ascontiguousarray(frame)
         output = reenactor.step(Frame(image, number / CLIP_FPS, number))
-        actor, drive = output.performance, recorder.drive
+        actor, drive = output.performance, reenactor.drive
         if number % EVERY or actor is None or actor.landmarks is None or drive is None:
             continue
         neutral = known_neutral(reenactor)

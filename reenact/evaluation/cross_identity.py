@@ -153,10 +153,9 @@ def _measure_pair(
     frames: int,
 ) -> tuple[Acting, Figures, list[Image]]:
     """Measure one renderer on one pair: the acting, then each expression alone."""
-    recorder = RecordingRenderer(renderer)
     tracker.reset()
-    reenactor = Reenactor(settings, target, tracker, recorder, StepTimer())
-    acting = measure_acting(reenactor, recorder, actor, target, reader, frames=frames)
+    reenactor = Reenactor(settings, target, tracker, renderer, StepTimer())
+    acting = measure_acting(reenactor, renderer, actor, target, reader, frames=frames)
     points = np.ascontiguousarray(actor.landmarks[acting.calmest])
     size = actor.images.shape[2], actor.images.shape[1]
     return acting, *measure_single_expressions(
@@ -167,29 +166,6 @@ def _measure_pair(
 def sheet_columns(names: Sequence[str]) -> list[str]:
     """Return the column headings; the last renderer draws the single expressions."""
     return ["actor", "target", *names, *(f"{name} alone" for name in SINGLE_EXPRESSIONS), *TURNS]
-
-
-class RecordingRenderer:
-    """Forwards every call to a renderer and keeps the last drive."""
-
-    def __init__(self, renderer: Renderer) -> None:
-        self._renderer = renderer
-        self.device = renderer.device
-        self.drive: Drive | None = None
-
-    def prepare(self, target: Target) -> None:
-        """Prepare the renderer."""
-        self._renderer.prepare(target)
-
-    def render(self, drive: Drive) -> Image:
-        """Render and keep the drive."""
-        self.drive = drive
-        return self._renderer.render(drive)
-
-    def reset(self) -> None:
-        """Reset the renderer and forget the drive."""
-        self._renderer.reset()
-        self.drive = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +211,7 @@ class _Seen:
 
 def measure_acting(
     reenactor: Reenactor,
-    recorder: RecordingRenderer,
+    renderer: Renderer,
     actor: Clip,
     target: Target,
     reader: FaceReader,
@@ -246,7 +222,7 @@ def measure_acting(
 
     Args:
         reenactor: a new live path with the target.
-        recorder: its renderer.
+        renderer: its renderer.
         actor: the clip.
         target: the target of the reenactor.
         reader: reads the outputs.
@@ -254,7 +230,7 @@ def measure_acting(
     """
     target_rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
     base = TargetFace(target_rest, reenactor.settings.fusion.mode).base
-    rest, who = _resting(reenactor, recorder, target, reader, rest=target_rest, base=base)
+    rest, who = _resting(reenactor, renderer, target, reader, rest=target_rest, base=base)
     usual = median_shape(actor.landmarks[actor.usable])
     usable = set(actor.usable.tolist())
 
@@ -269,8 +245,8 @@ def measure_acting(
         if number < count or number % TRACKED_EVERY or i not in usable:
             continue
         looked += 1
-        points = reader.track(output)
-        if points is None or recorder.drive is None:
+        points, drive = reader.track(output), reenactor.drive
+        if points is None or drive is None:
             continue
         if len(seen) % IDENTIFIED_EVERY == 0:
             identity = reader.identity(who, output, points)
@@ -283,10 +259,10 @@ def measure_acting(
             _Seen(
                 frame=i,
                 acted=units_of(actor.landmarks[i], neutral),
-                fused=units_of(recorder.drive.landmarks, base),
+                fused=units_of(drive.landmarks, base),
                 read=None if own is None else units_of(own, neutral),
                 shown=units_of(points, rest),
-                unrest=_unrest(recorder.drive, target, target_rest),
+                unrest=_unrest(drive, target, target_rest),
                 offset=float(np.linalg.norm(own_shape(points, rest) - rest, axis=1).mean()),
                 picture=output,
             )
@@ -302,7 +278,7 @@ def measure_acting(
 
 def _resting(
     reenactor: Reenactor,
-    recorder: RecordingRenderer,
+    renderer: Renderer,
     target: Target,
     reader: FaceReader,
     *,
@@ -318,8 +294,8 @@ def _resting(
     who = None if points is None else reader.describe(photo, points)
     if base is not rest:
         resting = resting_drive(to_image(base, estimate_pose(target.neutral)))
-        points = reader.track(recorder.render(resting))
-        recorder.reset()
+        points = reader.track(renderer.render(resting))
+        renderer.reset()
     return (rest if points is None else own_shape(points, rest)), who
 
 

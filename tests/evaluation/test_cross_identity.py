@@ -10,7 +10,7 @@ import pytest
 
 from reenact.config import Settings
 from reenact.evaluation import runner as evaluation
-from reenact.evaluation.cross_identity import RecordingRenderer, pairs_of
+from reenact.evaluation.cross_identity import pairs_of
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.single_expressions import (
     SINGLE_EXPRESSIONS,
@@ -21,10 +21,9 @@ from reenact.expression.emotions import EMOTIONS
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import LID_INDEX, lid_gaps
 from reenact.face.topology import ACTION_UNITS
-from reenact.registry import load
 from reenact.testing.moving_portrait import write_two_people
 from reenact.testing.portrait import portrait_target
-from reenact.types import Array, Drive, Image
+from support.fakes import FakeRenderer
 
 
 def test_any_first_pairs_use_everybody_equally_often() -> None:
@@ -61,21 +60,15 @@ def test_a_driven_blink_shuts_eyes_of_any_size(opening: float) -> None:
 
 def test_a_single_expression_is_driven_as_an_emotion_too() -> None:
     """Generators that are driven by emotions smile when the smile alone is driven."""
-    shown: list[Array] = []
-
-    class Watching(RecordingRenderer):
-        def render(self, drive: Drive) -> Image:
-            shown.append(drive.emotion)
-            return super().render(drive)
-
     target, settings = portrait_target(), Settings()
     settings.actor.neutral = "fresh"
-    renderer = Watching(load("renderers", "copy").make(settings.renderer))
+    renderer = FakeRenderer()
     renderer.prepare(target)
     with FaceReader() as reader:
         measure_single_expressions(
             target, renderer, reader, settings, points=target.neutral, size=(256, 256)
         )
+    shown = [drive.emotion for drive in renderer.drives]
     assert np.max(shown, axis=0)[EMOTIONS.index("happy")] > 0.8
 
 
