@@ -235,7 +235,7 @@ def _write(
     box: Box = square([face_box(one) for one in found], found[0])
     to_crop = square_to_crop(box, size_px)
     landmarks = np.stack([transform_points(one, to_crop) for one in points])
-    labels = label(landmarks, given.get("emotions")).arrays()
+    labels = label(landmarks, given.get("emotions"))
     _store_landmarks(path, landmarks, {**given, **labels})
     crops = (_coloured(cut(picture, box, size_px), grey) for picture in pictures)
     write_video(path, crops, FPS, _CRF, _TAGS)

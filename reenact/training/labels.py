@@ -7,8 +7,6 @@ its emotions are used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,35 +18,18 @@ from reenact.training.deformation_transfer import resting_shape
 from reenact.types import Array
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """The expression in each frame; NaN where no face was found.
-
-    Attributes:
-        units: float32 (F, 17), in the order of `topology.ACTION_UNITS`, 0 to 1.
-        emotions: float32 (F, 8) weights of sum 1, in the order of `emotions.EMOTIONS`.
-        intensity: float32 (F,), see `emotions.emotion_intensity`.
-    """
-
-    units: Array
-    emotions: Array
-    intensity: Array
-
-    def arrays(self) -> dict[str, Array]:
-        """Return the arrays by their names in a clip's NPZ file."""
-        return {
-            "action_units": self.units,
-            "emotion_weights": self.emotions,
-            "intensity": self.intensity,
-        }
-
-
-def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> Labels:
+def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> dict[str, Array]:
     """Label the frames of one clip of one person.
 
     Args:
         landmarks: (F, 478, 3) px, NaN where no face was found; at least one face.
         known: (F,) emotions that the data set gives, -1 where it gives none.
+
+    Returns:
+        By the names in a clip's NPZ file, float32, NaN in frames without a face:
+        `action_units` (F, 17), 0 to 1, in the order of `topology.ACTION_UNITS`;
+        `emotion_weights` (F, 8) of sum 1, in the order of `emotions.EMOTIONS`; and `intensity`
+        (F,), see `emotions.emotion_intensity`.
     """
     seen = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
     found = landmarks[seen].astype(np.float32)
@@ -63,4 +44,8 @@ def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> Labels:
     emotions = emotion_weights(units)
     if known is not None:
         emotions[known >= 0] = np.eye(len(EMOTIONS), dtype=np.float32)[known[known >= 0]]
-    return Labels(units, emotions, emotion_intensity(units))
+    return {
+        "action_units": units,
+        "emotion_weights": emotions,
+        "intensity": emotion_intensity(units),
+    }

@@ -27,17 +27,17 @@ def test_a_smile_is_found_with_its_strength_in_an_unlabelled_clip() -> None:
     landmarks = clip(amounts)
     landmarks[3] = np.nan
     labels = label(landmarks)
-    assert np.isnan(labels.units[3]).all()
-    assert np.isnan(labels.intensity[3])
-    assert (np.nanargmax(labels.emotions[4:20], axis=1) == 0).all()
-    assert labels.emotions[-1, HAPPY] > 0.9
-    assert labels.intensity[-1] > LEVELS["intense"]
-    assert np.diff(labels.intensity[20:]).min() > -1e-6
+    assert np.isnan(labels["action_units"][3]).all()
+    assert np.isnan(labels["intensity"][3])
+    assert (np.nanargmax(labels["emotion_weights"][4:20], axis=1) == 0).all()
+    assert labels["emotion_weights"][-1, HAPPY] > 0.9
+    assert labels["intensity"][-1] > LEVELS["intense"]
+    assert np.diff(labels["intensity"][20:]).min() > -1e-6
 
 
 def test_what_the_data_set_says_stands_and_gives_the_neutral() -> None:
     known = np.array([HAPPY, 0, 0, -1], np.int8)
     labels = label(clip(np.array([1, 0.5, 0.5, 1], np.float32)), known)
-    assert labels.emotions[0, HAPPY] == 1
-    assert labels.units[1].max() < 0.05, "its neutral is this person's rest"
-    assert labels.units[3].max() > 0.3
+    assert labels["emotion_weights"][0, HAPPY] == 1
+    assert labels["action_units"][1].max() < 0.05, "its neutral is this person's rest"
+    assert labels["action_units"][3].max() > 0.3
