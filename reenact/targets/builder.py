@@ -103,8 +103,6 @@ def create_target(
     paths: Sequence[Path],
     tracker: Tracker,
     *,
-    size_px: int = 1024,
-    max_references: int = MAX_REFERENCES,
     metadata: Mapping[str, str] | None = None,
     landmarks: Array | Points | None = None,
     footage: Path | None = None,
@@ -113,16 +111,14 @@ def create_target(
     """Make a target from pictures or videos of one face.
 
     The first reference is the calmest, most frontal and sharpest. Its whole picture becomes the
-    plate, and its landmarks become the neutral. Each photo has its own crop. All references of a
-    video share one square that holds the face in all of them, so that their backgrounds agree.
+    plate, and its landmarks become the neutral. References have 256, 512 or 1024 px, by the first
+    picture's detail, and at most 512 px for videos. Each photo has its own crop. All references of
+    a video share one square that holds the face in all of them, so that their backgrounds agree.
 
     Args:
         name: the user's name for it.
         paths: photos, videos, or both.
         tracker: preferably one for still pictures (`static`); reset here.
-        size_px: maximum side of the references; they get 256 or 512 px if the first picture has
-            less detail, and at most 512 px for videos.
-        max_references: maximum number of references.
         metadata: further notes to store with the target.
         landmarks: (478, 3) px landmarks of the only photo, or some of its points by name, for faces
             that the tracker does not recognise; see `manual_landmarks.fit_landmarks`.
@@ -148,14 +144,7 @@ def create_target(
     notes = {"from": ", ".join(file_name(Path(path)) for path in paths)}
     if isinstance(landmarks, Mapping):
         notes["expressions"] = "relative"  # drawn eyes are large, not wide open
-    target = _assemble(
-        name,
-        material,
-        tracker,
-        size_px,
-        max_references=max_references,
-        metadata=notes | dict(metadata or {}),
-    )
+    target = _assemble(name, material, tracker, notes | dict(metadata or {}))
     _check_turn(target)
     if footage is not None:
         videos = [part for part in material if isinstance(part, VideoFaces)]
@@ -170,12 +159,15 @@ def target_from_image(
     image: Image,
     tracker: Tracker,
     *,
-    size_px: int = 1024,
+    size_px: int = _SIDES_PX[-1],
     metadata: Mapping[str, str] | None = None,
 ) -> Target:
-    """Make a target from one picture, uint8 (H, W, 3) RGB; see `create_target`."""
+    """Make a target from one picture, uint8 (H, W, 3) RGB; see `create_target`.
+
+    `size_px` is the maximum side of its reference.
+    """
     photo = _photo(image, tracker, name, lambda: image)
-    return _assemble(name, [photo], tracker, size_px, max_references=1, metadata=metadata or {})
+    return _assemble(name, [photo], tracker, metadata or {}, size_px)
 
 
 def resize_target(target: Target, size_px: int) -> Target:
@@ -196,10 +188,8 @@ def _assemble(
     name: str,
     material: Sequence[_Material],
     tracker: Tracker,
-    size_px: int,
-    *,
-    max_references: int,
     metadata: Mapping[str, str],
+    size_px: int = _SIDES_PX[-1],
 ) -> Target:
     owners: list[tuple[_Material, FoundFace]] = [
         (part, face) for part in material for face in part.faces
@@ -207,9 +197,7 @@ def _assemble(
     from_video = any(len(part.faces) > 1 for part in material)
     looks = [face.look for _, face in owners]
     # The user chose the photos: none is dropped for being blurred, or for resembling another.
-    chosen = (
-        choose_references(looks, max_references) if from_video else _in_order(looks, max_references)
-    )
+    chosen = choose_references(looks) if from_video else _in_order(looks)
     references = [owners[number] for number in chosen]
 
     first_side = references[0][0].box[2]
@@ -265,12 +253,12 @@ def _check_turn(target: Target) -> None:
         )
 
 
-def _in_order(looks: list[Look], count: int) -> list[int]:
+def _in_order(looks: list[Look]) -> list[int]:
     """Return the calmest first, then the others by how much they differ from those before."""
     sharp = [replace(look, sharpness=1.0) for look in looks]
     first = calmest(looks)
     rest = [number for number in choose_references(sharp, len(looks), 0.0) if number != first]
-    return [first, *rest][:count]
+    return [first, *rest][:MAX_REFERENCES]
 
 
 def _look_into(path: Path, tracker: Tracker) -> _Material:
