@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import cv2
@@ -73,106 +72,110 @@ class Shot:
         return Shot(self.frames[keep], self.points[keep])
 
 
-def clips_of_video(
-    path: Path,
-    tracker: Tracker,
-    out: Path,
-    name: str,
-    *,
-    size_px: int,
-    on_frame: OnFrame,
-    grey: bool = False,
-) -> list[Path]:
-    """Write a video's clips as OUT/NAME.mp4, numbered if there are several.
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """Tracks faces and writes what it cuts out.
 
-    `tracker` follows a face over time; it is reset first. Raises ReenactError if the video is
-    damaged, no face is visible for long enough, or the disk is full.
+    Attributes:
+        tracker: for videos one that follows a face over time, otherwise one for still pictures; it
+            is reset where another picture begins.
+        size_px: side of the crops.
+        on_frame: called after each frame.
+        grey: convert the crops to luma.
     """
-    shots = [
-        shot for shot in _find_shots(path, tracker, on_frame) if len(shot.frames) >= MIN_FRAMES
-    ]
-    if not shots:
-        raise ReenactError(f"{path.name} shows no face for half a second or longer.")
-    written = []
-    with VideoSource(path) as source:
-        held = source.read()
-        for number, shot in enumerate(shots, 1):
-            joint = "-" if "__" in name else "__"
-            clip = f"{name}{joint}{number:02d}" if len(shots) > 1 else name
 
-            def pictures(shot: Shot = shot) -> Iterator[Image]:
-                nonlocal held
-                for index in shot.frames:
-                    while held is not None and held.index < index:
-                        held = source.read()
-                    if held is None:
-                        raise ReenactError(f"{path.name} gave different frames when read again.")
-                    yield held.image
+    tracker: Tracker
+    size_px: int
+    on_frame: OnFrame
+    grey: bool = False
 
-            written.append(
-                _write(out / f"{clip}.mp4", shot.points, pictures(), size_px=size_px, grey=grey)
-            )
-    return written
+    def clips_of_video(self, path: Path, out: Path, name: str) -> list[Path]:
+        """Write a video's clips as OUT/NAME.mp4, numbered if there are several.
 
+        Raises ReenactError if the video is damaged, no face is visible for long enough, or the disk
+        is full.
+        """
+        found = _find_shots(path, self.tracker, self.on_frame)
+        shots = [shot for shot in found if len(shot.frames) >= MIN_FRAMES]
+        if not shots:
+            raise ReenactError(f"{path.name} shows no face for half a second or longer.")
+        written = []
+        with VideoSource(path) as source:
+            held = source.read()
+            for number, shot in enumerate(shots, 1):
+                joint = "-" if "__" in name else "__"
+                clip = f"{name}{joint}{number:02d}" if len(shots) > 1 else name
 
-def clip_of_pictures(
-    files: Sequence[Path],
-    emotions: Sequence[int],
-    tracker: Tracker,
-    out: Path,
-    *,
-    size_px: int,
-    on_frame: OnFrame,
-    grey: bool = False,
-    unrelated: bool = False,
-) -> Path:
-    """Write pictures of one person, such as a CK+ sequence, as one clip.
+                def pictures(shot: Shot = shot) -> Iterator[Image]:
+                    nonlocal held
+                    for index in shot.frames:
+                        while held is not None and held.index < index:
+                            held = source.read()
+                        if held is None:
+                            raise ReenactError(
+                                f"{path.name} gave different frames when read again."
+                            )
+                        yield held.image
 
-    The pictures have the same size and framing. `emotions` are stored with the landmarks, one for
-    each picture; the list may be empty. `unrelated` marks pictures that are no sequence. `tracker`
-    is one for still pictures. Raises ReenactError if a picture is damaged, fewer than two show a
-    face, or the disk is full.
-    """
-    points = []
-    for file in files:
-        found = find_face(read_image(file), tracker)
-        points.append(_NOWHERE if found is None else found.points)
-        on_frame()
-    if sum(bool(np.isfinite(one).all()) for one in points) < 2:
-        raise ReenactError(f"Fewer than two pictures of {out.stem} show a face.")
-    given = {"emotions": np.array(emotions, np.int8)} if emotions else {}
-    if unrelated:
-        given[UNRELATED] = np.array(True)
-    return _write(
-        out, points, (read_image(file) for file in files), size_px=size_px, grey=grey, given=given
-    )
+                written.append(self._write(out / f"{clip}.mp4", shot.points, pictures(), {}))
+        return written
 
+    def clip_of_pictures(
+        self, files: Sequence[Path], emotions: Sequence[int], out: Path, unrelated: bool = False
+    ) -> Path:
+        """Write pictures of one person, such as a CK+ sequence, as one clip.
 
-def still_of_photo(
-    file: Path,
-    emotions: Sequence[int],
-    tracker: Tracker,
-    out: Path,
-    *,
-    size_px: int,
-    on_frame: OnFrame,
-    grey: bool = False,
-) -> Path:
-    """Write the face in a photo as a square JPEG with its landmarks, and its emotion if known.
+        The pictures have the same size and framing. `emotions` are stored with the landmarks, one
+        for each picture; the list may be empty. `unrelated` marks pictures that are no sequence.
+        Raises ReenactError if a picture is damaged, fewer than two show a face, or the disk is
+        full.
+        """
+        points = []
+        for file in files:
+            found = find_face(read_image(file), self.tracker)
+            points.append(_NOWHERE if found is None else found.points)
+            self.on_frame()
+        if sum(bool(np.isfinite(one).all()) for one in points) < 2:
+            raise ReenactError(f"Fewer than two pictures of {out.stem} show a face.")
+        given = {"emotions": np.array(emotions, np.int8)} if emotions else {}
+        if unrelated:
+            given[UNRELATED] = np.array(True)
+        return self._write(out, points, (read_image(file) for file in files), given)
 
-    Raises ReenactError if the photo is damaged, shows no face, or the result cannot be written.
-    """
-    on_frame()
-    image = read_image(file)
-    found = find_face(image, tracker)
-    if found is None:
-        raise ReenactError(f"{file.name} shows no face.")
-    affine = crop_transform(found.points, size_px)
-    picture = _coloured(crop_image(image, affine, size_px), grey)
-    known = {"emotions": np.array(emotions[0], np.int8)} if emotions else {}
-    _store_landmarks(out, transform_points(found.points, affine), known)
-    out.write_bytes(encoded(picture, ".jpg"))
-    return out
+    def still_of_photo(self, file: Path, emotions: Sequence[int], out: Path) -> Path:
+        """Write the face in a photo as a square JPEG with its landmarks, and its emotion if known.
+
+        Raises ReenactError if the photo is damaged, shows no face, or the result cannot be written.
+        """
+        self.on_frame()
+        image = read_image(file)
+        found = find_face(image, self.tracker)
+        if found is None:
+            raise ReenactError(f"{file.name} shows no face.")
+        affine = crop_transform(found.points, self.size_px)
+        picture = _coloured(crop_image(image, affine, self.size_px), self.grey)
+        known = {"emotions": np.array(emotions[0], np.int8)} if emotions else {}
+        _store_landmarks(out, transform_points(found.points, affine), known)
+        out.write_bytes(encoded(picture, ".jpg"))
+        return out
+
+    def _write(
+        self,
+        path: Path,
+        points: Sequence[Array],
+        pictures: Iterator[Image],
+        given: Mapping[str, NDArray[Any]],
+    ) -> Path:
+        """Write a clip: first its landmarks and labels, then its pictures."""
+        found = [one for one in points if np.isfinite(one).all()]
+        box: Box = square([face_box(one) for one in found], found[0])
+        to_crop = square_to_crop(box, self.size_px)
+        landmarks = np.stack([transform_points(one, to_crop) for one in points])
+        labels = label(landmarks, given.get("emotions"))
+        _store_landmarks(path, landmarks, {**given, **labels})
+        crops = (_coloured(cut(one, box, self.size_px), self.grey) for one in pictures)
+        write_video(path, crops, FPS, _CRF, _TAGS)
+        return path
 
 
 def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
@@ -219,27 +222,6 @@ def _at_rate(source: VideoSource) -> Iterator[tuple[Frame, int]]:
         end = int(np.ceil((frame.time_s + half_s) * FPS - 1e-6))
         yield frame, min(end - begun, _HELD_FRAMES)
         frame, begun = following, end
-
-
-def _write(
-    path: Path,
-    points: Sequence[Array],
-    pictures: Iterator[Image],
-    *,
-    size_px: int,
-    grey: bool,
-    given: Mapping[str, NDArray[Any]] = MappingProxyType({}),
-) -> Path:
-    """Write a clip: first its landmarks and labels, then its pictures."""
-    found = [one for one in points if np.isfinite(one).all()]
-    box: Box = square([face_box(one) for one in found], found[0])
-    to_crop = square_to_crop(box, size_px)
-    landmarks = np.stack([transform_points(one, to_crop) for one in points])
-    labels = label(landmarks, given.get("emotions"))
-    _store_landmarks(path, landmarks, {**given, **labels})
-    crops = (_coloured(cut(picture, box, size_px), grey) for picture in pictures)
-    write_video(path, crops, FPS, _CRF, _TAGS)
-    return path
 
 
 def _coloured(picture: Image, grey: bool) -> Image:

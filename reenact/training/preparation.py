@@ -24,7 +24,7 @@ from reenact.errors import ReenactError, SinkError, counted
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.progress import progress_bar
 from reenact.storage import refusal, write_json
-from reenact.training.clip_extraction import clip_of_pictures, clips_of_video, still_of_photo
+from reenact.training.clip_extraction import Extraction
 from reenact.training.dataset_layouts import Item, Layout, find_items, held_out_people
 
 MARKS: Final = ".prepared"
@@ -284,17 +284,14 @@ def _do(job: Job) -> dict[str, Any]:
 def _write(job: Job) -> list[Path]:
     item, folder = job.item, job.folder
     tracker = _Worker.tracker(still=item.kind != "video")
-    options: Any = {"size_px": job.size_px, "grey": job.grey, "on_frame": _Worker.on_frame}
+    work = Extraction(tracker, job.size_px, _Worker.on_frame, job.grey)
     if item.kind == "video":
-        return clips_of_video(item.files[0], tracker, folder, item.name, **options)
+        return work.clips_of_video(item.files[0], folder, item.name)
     if item.kind == "photo":
         still = folder / f"{item.name}.jpg"
-        return [still_of_photo(item.files[0], item.emotions, tracker, still, **options)]
-    path = folder / f"{item.name}.mp4"
-    unrelated = item.kind == "set"
-    return [
-        clip_of_pictures(item.files, item.emotions, tracker, path, unrelated=unrelated, **options)
-    ]
+        return [work.still_of_photo(item.files[0], item.emotions, still)]
+    clip = folder / f"{item.name}.mp4"
+    return [work.clip_of_pictures(item.files, item.emotions, clip, item.kind == "set")]
 
 
 def _written_places(out: Path) -> set[Path]:

@@ -18,7 +18,7 @@ from reenact.evaluation.clips import read_clip
 from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.targets.clip_files import UNRELATED, decode_clip, load_landmarks
-from reenact.training.clip_extraction import clips_of_video
+from reenact.training.clip_extraction import Extraction
 from reenact.training.dataset_layouts import Item
 from reenact.training.preparation import MARKS, STILLS, Job, Summary, _done, prepare
 from reenact.training.sampling import load_clips
@@ -95,9 +95,7 @@ def test_a_video_with_a_varying_rate_keeps_its_time(
         clip, count, fps=1000, picture=lambda i: swaying(i % 40), times_ms=times_ms, codec=codec
     )
     with closing(MediaPipeTracker(TrackingSettings())) as tracker:
-        (written,) = clips_of_video(
-            clip, tracker, tmp_path, "out", size_px=128, on_frame=lambda: None
-        )
+        (written,) = Extraction(tracker, 128, lambda: None).clips_of_video(clip, tmp_path, "out")
     assert abs(len(decode_clip(written)) - frames) <= 2
 
 
