@@ -231,7 +231,7 @@ class Controls:
         with self._switching if resized or opens_backdrop else contextlib.nullcontext():
             tried = self.session.settings.model_copy(deep=True)
             for name, value in values.items():
-                change(tried, *_place(name), value)
+                change(tried, name, value)
             prepared = self._prepare(self.target, tried) if resized else None
             if opens_backdrop:
                 newest = prepared or self._prepared
@@ -240,14 +240,14 @@ class Controls:
                 else:
                     newest.open_backdrop(tried.output)
             for name, value in values.items():
-                self.session.update(*_place(name), value)
+                change(self.session.settings, name, value)
             self._updates += 1
             if prepared is not None:
                 self._fade_to(self.target, prepared)
 
     def settings(self) -> dict[str, Any]:
         """Return the live settings by `section.key`."""
-        return {f"{section}.{key}": v for section, key, v in live_settings(self.session.settings)}
+        return live_settings(self.session.settings)
 
     def mirror(self) -> bool:
         """Toggle mirroring of the actor's movements; return True if they are now mirrored."""
@@ -270,9 +270,8 @@ class Controls:
             ReenactError: there is no such preset, or it is damaged.
         """
         known = self.settings()
-        values = {f"{section}.{key}": value for section, key, value in read_preset(name)}
         # Settings of components that this session does not use are left out.
-        self.update_all({one: value for one, value in values.items() if one in known})
+        self.update_all({one: v for one, v in read_preset(name).items() if one in known})
 
     # Outputs
 
@@ -418,12 +417,6 @@ class Controls:
         fps = (frames - frames_then) / (now_s - then_s) if now_s > then_s else 0.0
         recent = {cause: count - drops_then.get(cause, 0) for cause, count in drops.items()}
         return fps, {cause: count for cause, count in recent.items() if count}
-
-
-def _place(name: str) -> tuple[str, str]:
-    """Return section and key of a setting's name."""
-    section, _, key = name.rpartition(".")
-    return section, key
 
 
 def _new_recording() -> Path:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,9 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in presets_folder().glob(f"[!.]*{SUFFIX}"))
 
 
-def live_settings(settings: Settings) -> Iterator[tuple[str, str, Any]]:
-    """Yield (section, key, value) of each live setting, including those of components."""
-    yield from ((one.section, one.key, one.value) for one in walk(settings) if one.live)
+def live_settings(settings: Settings) -> dict[str, Any]:
+    """Return the live settings by `section.key`, including those of components."""
+    return {one.name: one.value for one in walk(settings) if one.live}
 
 
 def write_preset(path: Path, settings: Settings) -> None:
@@ -45,15 +44,16 @@ def write_preset(path: Path, settings: Settings) -> None:
         ConfigError: the file cannot be written.
     """
     sections: dict[str, list[str]] = {}
-    for section, key, value in live_settings(settings):
+    for name, value in live_settings(settings).items():
+        section, _, key = name.rpartition(".")
         sections.setdefault(section, []).append(f"{key} = {as_toml(value)}")
     text = "\n\n".join("\n".join([f"[{name}]", *lines]) for name, lines in sections.items())
     with atomic_write(path, error=ConfigError, parents=True) as partial:
         partial.write_text(f"{text}\n", encoding="utf-8")
 
 
-def read_preset(name: str) -> list[tuple[str, str, Any]]:
-    """Return (section, key, value) of a preset's live settings, after checking all of it.
+def read_preset(name: str) -> dict[str, Any]:
+    """Return a preset's live settings by `section.key`, after checking all of it.
 
     Raises:
         ReenactError: there is no such preset, or a key or value is not allowed.
@@ -62,7 +62,7 @@ def read_preset(name: str) -> list[tuple[str, str, Any]]:
     if not path.exists():
         known = ", ".join(preset_names()) or "none yet"
         raise ConfigError(f"There is no preset {name!r}; there is {known}.")
-    return [*live_settings(load_settings(path))]
+    return live_settings(load_settings(path))
 
 
 def import_preset(name: str, toml: str) -> None:

@@ -271,7 +271,7 @@ class Session(ClosesOnExit):
         Raises:
             ConfigError: there is no such setting, it is not live, or the value is not allowed.
         """
-        change(self.settings, section, key, value)
+        change(self.settings, f"{section}.{key}", value)
 
     def _start(self, body: Callable[[], None]) -> None:
         name = f"reenact{body.__name__}"

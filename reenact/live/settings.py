@@ -181,20 +181,21 @@ def _declarations(section: type[Section]) -> dict[str, Any]:
     return declared
 
 
-def change(settings: Settings, section: str, key: str, value: Any) -> None:
-    """Change a live setting in place.
+def change(settings: Settings, name: str, value: Any) -> None:
+    """Change a live setting in place, given by `section.key`.
 
     Raises:
         ConfigError: there is no such setting, it is not live, or the value is not allowed.
     """
+    section, _, key = name.rpartition(".")
     place: object = settings
-    for name in section.split("."):
-        place = getattr(place, name, None)
+    for part in section.split("."):
+        place = getattr(place, part, None)
     entry = type(place).model_fields.get(key) if isinstance(place, Section) else None
     if entry is None:
-        raise ConfigError(f"There is no setting {section}.{key}.")
+        raise ConfigError(f"There is no setting {name}.")
     if not declared(entry).get("live"):
-        raise ConfigError(f"{section}.{key} cannot be changed while running; restart with it.")
+        raise ConfigError(f"{name} cannot be changed while running; restart with it.")
     try:
         setattr(place, key, value)
     except ValidationError as error:
