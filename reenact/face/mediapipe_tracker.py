@@ -5,7 +5,6 @@ The wheel of mediapipe 0.10.21 contains the models.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -21,8 +20,6 @@ from reenact.face.topology import N_LANDMARKS, OUTER_EYE_CORNERS
 from reenact.lifecycle import quiet_native_libraries
 from reenact.registry import TrackerSpec
 from reenact.types import Array, Frame, Image, Landmarks
-
-log = logging.getLogger(__name__)
 
 _MAX_FACES: Final = 5
 """MediaPipe looks for no more faces while it follows this many. It looks if it follows one."""

@@ -7,7 +7,6 @@ viewers, and not at all while nobody watches.
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,8 +20,6 @@ from reenact.errors import ReenactError
 from reenact.imaging import encoded, rotated
 from reenact.lifecycle import ClosesOnExit
 from reenact.types import Frame, Image, Source
-
-log = logging.getLogger(__name__)
 
 MAX_SIDE_PX: Final = 640
 _QUALITY: Final = 75

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import secrets
 import sys
 import threading
@@ -23,8 +22,6 @@ from reenact.registry import SinkSpec
 from reenact.sinks.http_address import LOOPBACK, HttpAddress, keep_address, load_address
 from reenact.sinks.mjpeg_handler import MjpegHandler, MjpegServer, NewestPicture
 from reenact.types import Frame, Sink
-
-log = logging.getLogger(__name__)
 
 
 class HttpSink(ClosesOnExit):

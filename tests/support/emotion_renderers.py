@@ -8,12 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
 from reenact.config import RendererSettings
-from reenact.errors import NoWeightsError
 from reenact.evaluation.clips import first_frame_target, read_clip
 from reenact.evaluation.emotions import emotion_drive
 from reenact.evaluation.face_reader import FaceReader, own_shape
@@ -97,12 +95,6 @@ def check_shipped_weights(name: str) -> None:
     more = (np.array(believed) - believed[0]).diagonal()[1:]
     assert (more > 0).sum() > len(more) / 2, more
     assert more.mean() > 0.03, more  # of a copy it would be 0
-
-
-def check_it_comes_without_weights(name: str) -> None:
-    """Check what a user is told who has not trained it."""
-    with pytest.raises(NoWeightsError, match=f"train plugins/.*{name}.toml"):
-        load("renderers", name).make(RendererSettings(name=name)).prepare(portrait_target())
 
 
 def check_export(name: str, weights: Path, folder: Path) -> None:
