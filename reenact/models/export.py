@@ -137,7 +137,6 @@ def conditional_exporter(
     def export(
         folder: Path, kind: Format, size_px: int, weights: Path | None = None
     ) -> Iterator[str]:
-        del size_px
         if weights is None and not shipped:
             raise NoWeightsError(
                 f"{name} has no weights of its own: train it, and name the file with --weights."

@@ -168,7 +168,6 @@ class AlignedRenderer(LandmarkRenderer):
 
     def strength(self, drive: Drive) -> float:
         """Return the factor on the network's change."""
-        del drive
         return 1.0
 
     def render(self, drive: Drive) -> Image:

@@ -23,7 +23,6 @@ class CopyRenderer:
 
     def render(self, drive: Drive) -> Image:
         """Return a copy of the reference."""
-        del drive
         return self._reference.copy()
 
     def reset(self) -> None:

@@ -88,7 +88,6 @@ class LandmarkRenderer:
 
         The picture is uint8 (S, S, 3) RGB at the network's size; `points` are its landmarks.
         """
-        del points
         return to_unit(picture[None])
 
     def condition(self, drive: Drive) -> Array:

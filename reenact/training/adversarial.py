@@ -164,7 +164,6 @@ class AdversarialRecipe(Recipe):
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Train on one batch of `picture_pairs.collate`."""
-        del progress
         config, discriminator = self.config, self.networks["discriminator"]
         reference, truth = batch["reference"], batch["truth"]
         condition = reference
@@ -195,7 +194,6 @@ class AdversarialRecipe(Recipe):
 
         Returns their losses of the generated pictures, and their own training losses, by name.
         """
-        del batch, generated
         return {}, {}
 
     def validate(self, network: nn.Module) -> dict[str, float]:

@@ -247,7 +247,6 @@ class FusionRecipe(Recipe):
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Train on one batch of `FusionSampler`."""
-        del progress
         config = self.config
         fusion = self.networks["fusion"]
         neutral, deviation, other = batch["neutral"], batch["deviation"], batch["other"]
@@ -424,7 +423,6 @@ class FusionValidation:
 
 def _add(neutral: Array, deviations: Array, target: Array) -> Array:
     """Add the deviations unchanged."""
-    del neutral, target
     return deviations
 
 

@@ -331,7 +331,6 @@ def _init_worker(number: int) -> None:
     """
     import cv2
 
-    del number
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)

@@ -294,7 +294,6 @@ Driven = Callable[[Clip, int, Rng], Array]
 
 def true_landmarks(clip: Clip, frame: int, rng: Rng) -> Array:
     """Return the frame's own landmarks."""
-    del rng
     return np.asarray(clip.landmarks[frame])
 
 
