@@ -1,16 +1,25 @@
-"""A store and a target that several test files use."""
+"""A tracker, a store and a target that several test files use."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from reenact.targets.library import still_tracker
 from reenact.targets.store import TargetStore
-from reenact.types import Target
+from reenact.types import Target, Tracker
 from support.portraits import box_target, smooth_picture
+
+
+@pytest.fixture(scope="module")
+def tracker() -> Iterator[Tracker]:
+    made = still_tracker()
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,20 +25,12 @@ from reenact.rendering.compositing import Paster
 from reenact.targets import video_scan as video_faces
 from reenact.targets.builder import create_target, resize_target, target_from_image
 from reenact.targets.footage import read_footage
-from reenact.targets.library import open_target, still_tracker
+from reenact.targets.library import open_target
 from reenact.targets.reference_selection import MAX_REFERENCES
 from reenact.types import Array, Frame, Image, Target, Tracker
 from support.clips import write_clip, write_png
 from support.faces import portrait, portrait_landmarks
 from support.portraits import astronaut, box_target, on_canvas, smooth_picture, turned, write_jpeg
-
-
-@pytest.fixture(scope="module")
-def tracker() -> Iterator[Tracker]:
-    made = still_tracker()
-    yield made
-    made.close()
-
 
 NOSE_PX = np.array([223.0, 131.0])
 """The tip of the astronaut's nose."""

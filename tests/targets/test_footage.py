@@ -19,7 +19,6 @@ from reenact.evaluation.clips import find_clips, read_clip
 from reenact.targets import footage as footage_module
 from reenact.targets.builder import create_target
 from reenact.targets.footage import clip_names, read_footage, write_footage
-from reenact.targets.library import still_tracker
 from reenact.targets.store import FOOTAGE, TargetStore
 from reenact.targets.target_training import add_footage
 from reenact.targets.video_scan import scan_video
@@ -29,13 +28,6 @@ from support.clips import write_clip
 from support.faces import portrait_target
 from support.fakes import FakeTracker
 from support.portraits import astronaut, turned, write_jpeg
-
-
-@pytest.fixture(scope="module")
-def tracker() -> Iterator[Tracker]:
-    made = still_tracker()
-    yield made
-    made.close()
 
 
 def rolling(index: int) -> Image:
