@@ -23,7 +23,7 @@ from reenact.expression import tracker_trust
 from reenact.expression.actor_identity import ActorIdentity
 from reenact.expression.measures import LID_RIGHT, MOUTH_OPEN, MOUTH_WIDTH, measure
 from reenact.face.geometry import estimate_pose, to_face_frame
-from reenact.targets.clip_files import load_landmarks
+from reenact.targets.clip_files import clip_landmarks
 from reenact.types import Array, Landmarks
 
 SIZE = (256, 256)
@@ -64,7 +64,7 @@ def main() -> None:
         tracker_trust.ASSET = str(options.trust.resolve())  # type: ignore[misc]
     rows: dict[str, Figures] = {}
     for video in find_clips(options.folder):
-        points = load_landmarks(video.with_suffix(".npz"))
+        points = clip_landmarks(video)
         points = points[np.isfinite(points).all(axis=(1, 2))][:: options.interval]
         rows[video.stem] = held_back(points, CLIP_FPS / options.interval)
     worst = sorted(rows, key=lambda name: -(rows[name]["opening_error"] or 0))[:5]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reenact.errors import SourceError, counted
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import resized_square
-from reenact.targets.clip_files import UNRELATED, clips_in, decode_clip, load_landmarks
+from reenact.targets.clip_files import UNRELATED, clip_landmarks, clips_in, decode_clip
 from reenact.types import Array, Image, Target
 
 CLIP_FPS: Final = 25.0
@@ -59,17 +59,25 @@ def find_clips(folder: Path, limit: int | None = None, pattern: str = "*") -> li
     return videos
 
 
+def read_landmarks(video: Path) -> tuple[Array, NDArray[np.intp]]:
+    """Return the (F, 478, 3) landmarks of a clip, px, and the indices of the frames with a face.
+
+    Raises SourceError if the landmarks are missing or damaged, or fewer than two frames have some.
+    """
+    landmarks = clip_landmarks(video)
+    usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    if len(usable) < 2:
+        raise SourceError(f"{video.stem}.npz has fewer than two frames with a face.")
+    return landmarks, usable
+
+
 def read_clip(video: Path) -> Clip:
     """Read one clip with its landmarks.
 
     Raises SourceError if a file is damaged, the pictures are not square, pictures and landmarks
     differ in number, or fewer than two frames have landmarks.
     """
-    landmarks = load_landmarks(video.with_suffix(".npz"))
-    if landmarks.ndim != 3 or landmarks.shape[1:] != (478, 3):
-        raise SourceError(
-            f"{video.stem}.npz holds {landmarks.shape}; clips need (frames, 478, 3) landmarks."
-        )
+    landmarks, usable = read_landmarks(video)
     images = decode_clip(video)
     if images.shape[1] != images.shape[2]:
         raise SourceError(f"{video.name} is not square; clips are crops of the face.")
@@ -78,9 +86,6 @@ def read_clip(video: Path) -> Clip:
             f"{video.name} has {counted(len(images), 'frame')} but landmarks for {len(landmarks)}; "
             "make the clip again with `reenact train prepare`."
         )
-    usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
-    if len(usable) < 2:
-        raise SourceError(f"{video.stem}.npz has fewer than two frames with a face.")
     with np.load(video.with_suffix(".npz"), allow_pickle=False) as archive:
         unrelated = UNRELATED in archive
     return Clip(video.stem, images, landmarks, usable, unrelated)

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from reenact.errors import SourceError
-from reenact.evaluation.clips import CLIP_FPS, crop_target, read_clip
+from reenact.evaluation.clips import CLIP_FPS, crop_target, read_clip, read_landmarks
 from reenact.evaluation.contact_sheet import SheetRow
 from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.metrics import (
@@ -44,6 +44,7 @@ from reenact.face.geometry import (
     to_face_frame,
     transform_points,
 )
+from reenact.face.topology import N_LANDMARKS
 from reenact.imaging import crop_image, resized_square
 from reenact.live.drives import still_expression
 from reenact.progress import progress_bar
@@ -86,7 +87,7 @@ def find_portraits(folder: Path, limit: int | None = None, pattern: str = "*") -
     """Return the matching clips and pictures that have landmarks beside them, sorted by name.
 
     Raises:
-        SourceError: there are none.
+        SourceError: there are none, or the landmarks of one are damaged.
     """
     if not folder.is_dir():
         raise SourceError(f"There is no folder {folder}.")
@@ -96,7 +97,20 @@ def find_portraits(folder: Path, limit: int | None = None, pattern: str = "*") -
     chosen = sorted(one for one in named if one.with_suffix(".npz").is_file())[:limit]
     if not chosen:
         raise SourceError(f"{folder} has no clip or picture with its landmarks, NAME.npz.")
+    for one in chosen:
+        _landmarks(one)
     return chosen
+
+
+def _landmarks(path: Path) -> Array:
+    """Return the landmarks of a picture, (478, 3) px, or of a clip's first frame with a face."""
+    if path.suffix == ".mp4":
+        of_clip, usable = read_landmarks(path)
+        return np.asarray(of_clip[usable[0]])
+    landmarks = load_landmarks(path.with_suffix(".npz"))
+    if landmarks.shape != (N_LANDMARKS, 3) or not np.isfinite(landmarks).all():
+        raise SourceError(f"{path.stem}.npz does not hold the (478, 3) landmarks of a picture.")
+    return landmarks
 
 
 def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
@@ -106,15 +120,16 @@ def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
         SourceError: a file is damaged, or a picture is not square.
     """
     others: list[tuple[Image, Array]] = []
+    points = _landmarks(path)
     if path.suffix == ".mp4":
         clip = read_clip(path)
         frames = clip.usable[np.linspace(0, len(clip.usable) - 1, _OTHER_FRAMES + 1).astype(int)]
-        picture, points = clip.images[frames[0]], clip.landmarks[frames[0]]
+        picture = clip.images[frames[0]]
         others = [(clip.images[one], clip.landmarks[one]) for one in frames[1:]]
     else:
-        picture, points = read_image(path), load_landmarks(path.with_suffix(".npz"))
-    if picture.shape[0] != picture.shape[1] or points.shape != (478, 3):
-        raise SourceError(f"{path.name} is not a square crop of a face with its landmarks.")
+        picture = read_image(path)
+    if picture.shape[0] != picture.shape[1]:
+        raise SourceError(f"{path.name} is not a square crop of a face.")
     to_size = square_to_crop((0, 0, picture.shape[0]), size_px)
     points = reader.refine(picture, np.ascontiguousarray(points, np.float32))
     points = transform_points(points, to_size)

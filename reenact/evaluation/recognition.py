@@ -18,7 +18,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import SourceError
 from reenact.evaluation.metrics import markdown_table
 from reenact.expression.emotions import EMOTIONS, emotion_weights
 from reenact.expression.measures import resting_shape
@@ -35,7 +34,7 @@ from reenact.face.topology import (
     MOUTH_CORNERS,
 )
 from reenact.storage import ASSETS
-from reenact.targets.clip_files import load_labels, load_landmarks
+from reenact.targets.clip_files import clip_landmarks, load_labels
 from reenact.types import Array
 
 ASSET: Final = "expression_recogniser.npz"
@@ -85,12 +84,12 @@ def read_expressions(path: Path) -> ClipExpressions | None:
     Raises:
         SourceError: the file is missing or damaged.
     """
-    landmarks = load_landmarks(path)
+    landmarks = clip_landmarks(path)
     frames = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
     if len(frames) < 2:
         return None
     points = np.ascontiguousarray(landmarks[frames], np.float32)
-    labels = _labels(path, frames)
+    labels = _labels(path, len(landmarks), frames)
     shapes, turns = to_face_frames(points)
     if labels is not None and (labels == 0).any():
         rest = np.asarray(np.median(shapes[labels == 0], axis=0), np.float32)
@@ -106,13 +105,13 @@ def read_expressions(path: Path) -> ClipExpressions | None:
     return ClipExpressions(frames, points, rest, deviations, units, degrees, weights, known)
 
 
-def _labels(path: Path, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:
-    """Return the labels of the frames as indices into EMOTIONS, -1 if unknown; None: no labels."""
-    found = load_labels(path)
-    try:
-        return None if found is None or (found < 1).all() else found[frames]
-    except IndexError as error:
-        raise SourceError(f"{path} has labels for fewer frames than landmarks.") from error
+def _labels(path: Path, count: int, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """Return the labels of some of `count` frames, indices into EMOTIONS, -1 if unknown.
+
+    None: there are no labels.
+    """
+    found = load_labels(path, count)
+    return None if found is None or (found < 1).all() else found[frames]
 
 
 def clear_labels(weights: Array) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ import numpy as np
 from reenact.config import RendererSettings, Settings
 from reenact.errors import ConfigError
 from reenact.evaluation import fine_tuned, self_reenactment
-from reenact.evaluation.clips import find_clips, read_clip, resized
+from reenact.evaluation.clips import find_clips, read_clip, read_landmarks, resized
 from reenact.evaluation.contact_sheet import SheetRow, compose, prepare_folder, write_side_by_side
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, markdown_table, mean_figures
@@ -163,6 +163,8 @@ def evaluate(
     else:
         limit = None if options.protocol == "cross" else options.limit
         videos = find_clips(data, limit, options.clips)
+        for video in videos if options.protocol != "transfer" else ():  # which may leave some out
+            read_landmarks(video)  # a bad clip is told now, not after hours
     _prepare_outputs(options, data)
     if options.protocol == "wild":
         names = asked = ["none"]

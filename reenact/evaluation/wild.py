@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings, TrackingSettings
 from reenact.errors import SourceError
-from reenact.evaluation.clips import CLIP_FPS, read_clip, there_and_back
+from reenact.evaluation.clips import CLIP_FPS, read_clip, read_landmarks, there_and_back
 from reenact.evaluation.covered import COVERS, Cover, CoveredRun, track_covered
 from reenact.evaluation.metrics import Figures, correlation, mean_figures
 from reenact.expression.actor_identity import ActorIdentity, Neutral
@@ -60,7 +60,7 @@ from reenact.face.geometry import estimate_pose, to_face_frame, to_face_frames
 from reenact.face.regions import part_weights
 from reenact.progress import progress_bar
 from reenact.registry import load
-from reenact.targets.clip_files import load_landmarks, person_of
+from reenact.targets.clip_files import person_of
 from reenact.types import Array, Landmarks, Pose
 
 PROTOCOL: Final = "wild"
@@ -172,10 +172,10 @@ def read_performance(video: Path) -> Performance:
     """Read the landmarks stored beside a clip.
 
     Raises:
-        SourceError: there are none.
+        SourceError: there are none, or they are damaged.
     """
-    points = load_landmarks(video.with_suffix(".npz"))
-    points = points[np.isfinite(points).all(axis=(1, 2))]
+    landmarks, usable = read_landmarks(video)
+    points = landmarks[usable]
     shapes, turns = to_face_frames(points)
     angles = np.linalg.norm(turns, axis=1)
     calmest = estimate_pose(points[angles.argmin()])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import SourceError
+from reenact.face.topology import N_LANDMARKS
 from reenact.sinks.video_file import is_partial
 from reenact.types import Array
 
@@ -72,13 +73,31 @@ def load_landmarks(path: Path) -> Array:
         raise SourceError(f"{path} is not a landmark file (.npz with 'landmarks').") from error
 
 
-def load_labels(path: Path) -> NDArray[np.intp] | None:
-    """Return the labels of the frames in an .npz file, indices into EMOTIONS, -1 if unknown.
+def clip_landmarks(path: Path) -> Array:
+    """Return the float32 (F, 478, 3) landmarks of a clip, px, NaN in frames without a face.
 
-    None: the file has no labels. Raises SourceError if it is damaged.
+    `path` is the video or the file of landmarks beside it. Raises SourceError if that is missing or
+    damaged, or holds something else.
+    """
+    file = path.with_suffix(".npz")
+    landmarks = load_landmarks(file)
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (N_LANDMARKS, 3):
+        raise SourceError(
+            f"{file.name} holds {landmarks.shape}; clips need (frames, 478, 3) landmarks."
+        )
+    return landmarks
+
+
+def load_labels(path: Path, frames: int) -> NDArray[np.intp] | None:
+    """Return the (frames,) labels in an .npz file, indices into EMOTIONS, -1 if unknown.
+
+    None: the file has no labels. Raises SourceError if it is damaged, or has a different number.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return archive["emotions"].astype(np.intp) if "emotions" in archive else None
+            labels = archive["emotions"].astype(np.intp) if "emotions" in archive else None
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise SourceError(f"{path} cannot be read: {error}.") from error
+    if labels is not None and labels.shape != (frames,):
+        raise SourceError(f"{path} has {labels.shape} labels, but landmarks for {frames} frames.")
+    return labels

@@ -312,6 +312,26 @@ def test_bad_clips_are_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("protocol", ["self", "emotions"])
+def test_a_bad_clip_is_refused_before_any_is_drawn(
+    protocol: evaluation.Protocol,
+    clip_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "clips")
+    for suffix in (".mp4", ".npz"):
+        shutil.copy(folder / f"portrait__01{suffix}", folder / f"z__01{suffix}")
+    store(folder / "z__01.npz", landmarks=np.zeros((31, 68, 2)))
+
+    def drawn(*_: object) -> None:
+        raise AssertionError("it has begun to draw")
+
+    monkeypatch.setattr("reenact.rendering.baselines.CopyRenderer.render", drawn)
+    with pytest.raises(SourceError, match=r"z__01\.npz holds"):
+        evaluation.evaluate(["copy"], folder, evaluation.EvaluationOptions(protocol=protocol))
+
+
 @pytest.mark.parametrize("options", [{}, {"protocol": "cross"}, {"target_training": 0.5}])
 @pytest.mark.parametrize(
     ("renderer", "weights", "message"),

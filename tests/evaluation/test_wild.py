@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +129,20 @@ def test_it_is_a_protocol_of_evaluate_without_a_renderer(
     assert report["protocol"] == "wild"
     assert report["mean"]["beyond"] == 0
     assert (folder / "wild.json").is_file()
+
+
+@pytest.mark.parametrize("shape", [(10, 68, 2), (478, 3)])
+def test_clips_that_cannot_be_used_are_refused(
+    shape: tuple[int, ...], clips: list[Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(clips[0].parent, tmp_path / "clips")
+    options = EvaluationOptions(protocol="wild", settings=Settings())
+    np.savez(folder / "v1__01.npz", landmarks=np.zeros(shape))
+    with pytest.raises(SourceError, match="clips need"):
+        evaluate([], folder, options)
+    np.savez(folder / "v1__01.npz", landmarks=np.full((10, 478, 3), np.nan))
+    with pytest.raises(SourceError, match="fewer than two frames with a face"):
+        evaluate([], folder, options)
 
 
 def test_it_needs_two_people_and_draws_no_sheet(clips: list[Path]) -> None:

@@ -21,7 +21,7 @@ from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
 from reenact.face.geometry import canonical_face, mirrored_deviation
 from reenact.face.regions import apply_contact, mouth_gap
 from reenact.face.topology import ACTION_UNITS, MOUTH_CORNERS
-from reenact.targets.clip_files import decode_clip, load_landmarks, person_of
+from reenact.targets.clip_files import clip_landmarks, decode_clip, person_of
 from reenact.types import Array, Image
 from reenact_pixel_regression.alignment import to_frame
 from reenact_pixel_regression.knots import EXPRESSIONS
@@ -274,7 +274,7 @@ def _faces(choices: Sequence[_Choice]) -> dict[tuple[Path, int], Face]:
     """Read the frames of all choices; each clip is decoded once."""
     faces = {}
     for video in sorted({one.video for one in choices}):
-        images, landmarks = decode_clip(video), load_landmarks(video.with_suffix(".npz"))
+        images, landmarks = decode_clip(video), clip_landmarks(video)
         if len(images) != len(landmarks):
             raise SourceError(
                 f"{video.name} has {len(images)} frames, and landmarks for {len(landmarks)}."
