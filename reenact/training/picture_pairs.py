@@ -43,6 +43,7 @@ from reenact.training.sampling import (
     rarity,
     split_people,
     true_landmarks,
+    unseen_people,
     validation_pairs,
 )
 from reenact.types import Array
@@ -75,6 +76,8 @@ def load_pictures(
 ) -> PictureMaterial:
     """Load clips, and photos that are deformed by the motion of people in the clips.
 
+    Photos of people who are held out are left out.
+
     Args:
         data: folders and augmentation.
         sampler: draws the pairs from the clips; None: two frames of a clip, or a photo.
@@ -88,10 +91,13 @@ def load_pictures(
     clips, held_out = split_people(
         data, lambda folder: load_clips(folder, Path(data.cache), with_people)
     )
-    stills = load_stills([Path(folder) for folder in data.stills], _STILL_PX)
+    folders = [Path(folder) for folder in data.stills]
+    stills = load_stills(folders, _STILL_PX, without=unseen_people(data, held_out))
     driven = true_landmarks
     if fusion is not None:
-        driven = FusedLandmarks(fusion, clips, held_out, [Path(data.train), Path(data.val)]).of
+        driven = FusedLandmarks(
+            fusion, clips, held_out, [Path(data.train), data.held_out_folder]
+        ).of
     return PictureMaterial(
         sampler(clips, driven)
         if sampler

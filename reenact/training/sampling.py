@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,9 +25,11 @@ from reenact.config import Share, first_problem
 from reenact.errors import ConfigError, ReenactError, counted
 from reenact.face.geometry import crop_transform, transform_points
 from reenact.face.segmentation import person_masks
+from reenact.face.topology import N_LANDMARKS
 from reenact.imaging import crop_image, in_bytes
 from reenact.storage import atomic_write
 from reenact.targets.clip_files import (
+    clip_landmarks,
     clips_in,
     decode_clip,
     files_in,
@@ -119,14 +121,13 @@ def split_people(
 ) -> tuple[list[Item], list[Item]]:
     """Load the training data and the held-out data; `load` reads one folder.
 
-    Raises ReenactError if a folder is missing, empty or damaged, the fold does not exist, or train
-    and val share people.
+    Raises ReenactError if a folder is missing, empty or damaged, a fold does not exist or is to
+    validate and to report, or train and val share people.
     """
     _check_folders(data)
+    fold, test = _folds(data)
     items = load(Path(data.train))
     if data.folds:
-        fold = read_fold(Path(data.folds), data.held_out_fold)
-        test = set() if data.test_fold is None else read_fold(Path(data.folds), data.test_fold)
         train = [item for item in items if item.identity not in fold | test]
         held_out = [item for item in items if item.identity in fold]
         if not train or not held_out:
@@ -140,6 +141,33 @@ def split_people(
     if shared:
         raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
     return items, held_out
+
+
+def unseen_people(data: PeopleData, held_out: Iterable[_Identified]) -> set[str]:
+    """Return who must not be trained on: the people of `held_out`, and of folds that are held out.
+
+    A person of a fold may be in photos alone, without a clip.
+    """
+    fold, test = _folds(data)
+    return {item.identity for item in held_out} | fold | test
+
+
+def _folds(data: PeopleData) -> tuple[set[str], set[str]]:
+    """Return the people of the fold to validate on and of the test fold; nobody without folds."""
+    if not data.folds:
+        if data.test_fold is not None:
+            raise ConfigError("settings.test_fold is a fold of settings.folds, which is missing.")
+        return set(), set()
+    fold = read_fold(Path(data.folds), data.held_out_fold)
+    if data.test_fold is None:
+        return fold, set()
+    test = read_fold(Path(data.folds), data.test_fold)
+    if fold & test:
+        raise ConfigError(
+            "settings.held_out_fold and settings.test_fold share people: weights that were chosen "
+            "on them say nothing about new people. Name two folds without common people."
+        )
+    return fold, test
 
 
 def _check_folders(data: PeopleData) -> None:
@@ -179,6 +207,8 @@ def describe(train: Sequence[_Identified], data: PeopleData) -> str:
     """Return a description of the training data for the header of the weights."""
     people = len({item.identity for item in train})
     held_out = f"fold {data.held_out_fold} held out" if data.folds else "no one of them in val"
+    if data.test_fold is not None:
+        held_out = f"folds {data.held_out_fold} and {data.test_fold} held out"
     return f"{counted(len(train), 'clip')} of {counted(people, 'person', 'people')}, {held_out}"
 
 
@@ -231,7 +261,7 @@ def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Cli
     """
     clips = []
     for video in clips_in(folder):
-        landmarks = load_landmarks(video.with_suffix(".npz"))
+        landmarks = clip_landmarks(video)
         file = _decoded(video, cache)
         frames = len(_open_frames(file))
         if frames != len(landmarks):
@@ -273,13 +303,24 @@ def _store(frames: NDArray[np.uint8], file: Path) -> None:
         np.save(partial, frames)
 
 
-def load_stills(folders: list[Path], size_px: int) -> list[Still]:
-    """Load photos (`NAME.jpg` with `NAME.npz`), cropped the way the live path crops a target."""
+def load_stills(folders: list[Path], size_px: int, without: Collection[str] = ()) -> list[Still]:
+    """Load photos (`NAME.jpg` with `NAME.npz`), cropped the way the live path crops a target.
+
+    Photos of the people `without` are left out. Raises ReenactError if a photo is damaged.
+    """
     stills = []
     for path in sorted(file for folder in folders for file in files_in(folder, ".jpg")):
+        if person_of(path.stem) in without:
+            continue
         landmarks = load_landmarks(path.with_suffix(".npz"))
+        if landmarks.shape != (N_LANDMARKS, 3):
+            raise ReenactError(
+                f"{path.stem}.npz holds {landmarks.shape}; a photo needs (478, 3) landmarks."
+            )
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None or not np.isfinite(landmarks).all():
+        if image is None:
+            raise ReenactError(f"{path} is damaged, or no picture; make or copy it again.")
+        if not np.isfinite(landmarks).all():
             continue
         picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
         affine = crop_transform(landmarks, size_px)

@@ -1,24 +1,31 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reenact.errors import ReenactError
+from reenact.errors import ConfigError, ReenactError
 from reenact.face.geometry import mirrored
 from reenact.face.segmentation import person_masks
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
 from reenact.rendering.layers import follow_box, in_box
 from reenact.testing.moving_portrait import write_clip
 from reenact.training.augmentation import Still, animate
+from reenact.training.deformation_transfer import load_motions
+from reenact.training.picture_pairs import load_pictures
 from reenact.training.sampling import (
     Batches,
+    Clip,
     PairDraw,
     PairSampler,
     PeopleData,
+    PictureData,
+    describe,
     load_clips,
     load_stills,
     split_people,
@@ -68,6 +75,14 @@ def test_wrong_data_is_reported(clips: Path, tmp_path: Path) -> None:
     np.savez(clips / "v001__01.npz", landmarks=np.zeros((3, 478, 3)))
     with pytest.raises(ReenactError, match="6 frames but landmarks for 3"):
         load_clips(clips, tmp_path / "cache")
+    for wrong in ((6, 68, 2), (478, 3)):
+        np.savez(clips / "v001__01.npz", landmarks=np.zeros(wrong))
+        for load in (load_motions, partial(load_clips, cache=tmp_path / "cache")):
+            with pytest.raises(ReenactError, match=r"clips need \(frames, 478, 3\)"):
+                load(clips)
+    np.savez(clips / "v001__01.npz", landmarks=sliding_landmarks(), emotions=[0, 1])
+    with pytest.raises(ReenactError, match=r"\(2,\) labels, but landmarks for 6"):
+        load_motions(clips)
     for content in (b"text", b"", (clips / "v002__01.npz").read_bytes()[:2000]):
         (clips / "v001__01.npz").write_bytes(content)
         with pytest.raises(ReenactError, match="not a landmark file"):
@@ -193,6 +208,66 @@ def test_a_fold_is_held_out_of_training(clips: Path, tmp_path: Path) -> None:
     folds.write_text("[]")
     with pytest.raises(ReenactError, match="is not a file of folds"):
         split(0)
+
+
+def test_the_people_of_the_test_fold_are_neither_trained_nor_validated_on(
+    clips: Path, tmp_path: Path
+) -> None:
+    write_sliding(clips, "v003__01", sliding_landmarks())
+    folds = tmp_path / "folds.json"
+    folds.write_text('{"folds": [["v002"], ["v001"], ["v003"], ["v002", "v001"]]}')
+
+    def split(held_out: int, test: int, file: str = str(folds)) -> tuple[list[Clip], list[Clip]]:
+        data = PeopleData(str(clips), str(clips), file, held_out, test)
+        return split_people(data, lambda folder: load_clips(folder, tmp_path / "cache"))
+
+    train, held_out = split(0, 1)
+    assert [clip.identity for clip in train] == ["v003"]
+    assert [clip.identity for clip in held_out] == ["v002"]
+    data = PeopleData(str(clips), folds=str(folds), held_out_fold=0, test_fold=1)
+    assert describe(train, data) == "1 clip of 1 person, folds 0 and 1 held out"
+    for test in (0, 3):
+        with pytest.raises(ConfigError, match="share people"):
+            split(0, test)
+    with pytest.raises(ConfigError, match=r"settings\.folds, which is missing"):
+        split(0, 1, file="")
+
+
+def test_photos_of_people_who_are_held_out_are_not_trained_on(clips: Path, tmp_path: Path) -> None:
+    """By folds, also if a person of the fold has no clip; by val without folds."""
+    folds = tmp_path / "folds.json"
+    folds.write_text('{"folds": [["v002"], ["v008"], ["v009"]]}')
+    stills, val = tmp_path / "stills", tmp_path / "val"
+    stills.mkdir()
+    val.mkdir()
+    write_sliding(val, "v007__01", sliding_landmarks())
+    target = portrait_target()
+    for name in ("v001__1", "v002__1", "v007__1", "v008__1", "s001"):
+        cv2.imwrite(str(stills / f"{name}.jpg"), target.references[0][..., ::-1])
+        np.savez(stills / f"{name}.npz", landmarks=target.neutral)
+
+    def photos(**people: Any) -> int:
+        data = PictureData(
+            str(clips), stills=(str(stills),), cache=str(tmp_path / "cache"), **people
+        )
+        return int(load_pictures(data).description.rpartition(", ")[2].split()[0])
+
+    assert photos(folds=str(folds)) == 4
+    assert photos(folds=str(folds), test_fold=1) == 3
+    assert photos(val=str(val)) == 4
+
+
+def test_photos_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
+    target = portrait_target()
+    photo = tmp_path / "s001.jpg"
+    cv2.imwrite(str(photo), target.references[0][..., ::-1])
+    np.savez(photo.with_suffix(".npz"), landmarks=target.neutral[:468])
+    with pytest.raises(ReenactError, match=r"holds \(468, 3\)"):
+        load_stills([tmp_path], 64)
+    np.savez(photo.with_suffix(".npz"), landmarks=target.neutral)
+    photo.write_bytes(photo.read_bytes()[:20])
+    with pytest.raises(ReenactError, match=r"s001\.jpg is damaged"):
+        load_stills([tmp_path], 64)
 
 
 def test_validation_starts_from_each_clips_first_frame(clips: Path, tmp_path: Path) -> None:
