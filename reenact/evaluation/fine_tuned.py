@@ -28,6 +28,7 @@ from reenact.registry import load
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose_references, measure_look
 from reenact.targets.target_training import (
+    MIN_FRAMES,
     TrainingOptions,
     is_trainable,
     target_trainer,
@@ -35,7 +36,8 @@ from reenact.targets.target_training import (
 from reenact.types import Renderer, Target
 
 MIN_CLIP_S: Final = 6.0
-"""Shorter clips are skipped: they are too short to learn from."""
+"""Shorter clips are skipped: they are too short to learn from. So are those without a face in
+`MIN_FRAMES` of the frames to train on, or in any of the rest."""
 
 _TRAINED: Final = " (trained)"
 
@@ -97,10 +99,11 @@ def run(
     pictured: list[SheetRow] = []
     for video in progress_bar(videos, desc="clips", unit="clip"):
         clip = read_clip(video)
-        if len(clip.images) < min_clip_s * CLIP_FPS:
+        cut = round(share * len(clip.images))
+        before = int((clip.usable < cut).sum())
+        if len(clip.images) < min_clip_s * CLIP_FPS or not MIN_FRAMES <= before < len(clip.usable):
             continue
         clip = reader.refine_photo(clip)
-        cut = round(share * len(clip.images))
         shot = self_reenactment.prepare_clip(clip, reader, frames, cut, body)
         drawn: dict[str, RenderedClip] = {}
         with tempfile.TemporaryDirectory() as scratch:
@@ -117,8 +120,8 @@ def run(
             write_side_by_side(ab, clip.name, run_columns(shot, drawn))
     if not pictured:
         raise SourceError(
-            f"No clip is {min_clip_s:g} s long, as training on a part and measuring on the rest "
-            "requires."
+            f"No clip is {min_clip_s:g} s long with a face in {MIN_FRAMES} frames of its first "
+            f"{share:.0%}, to train on, and in the rest, to measure on."
         )
     return figures, pictured
 

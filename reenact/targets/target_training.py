@@ -21,6 +21,9 @@ from reenact.types import Tracker
 SIZE_PX: Final = 256
 """Side of the pictures that are trained on; the weights serve at every size."""
 
+MIN_FRAMES: Final = 24
+"""Minimum number of frames with a face to train on."""
+
 _TRAINING: Final = "training"
 
 _FIGURES: Final = {

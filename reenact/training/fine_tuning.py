@@ -31,7 +31,12 @@ from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS, read_config
 from reenact.models.weights import header_of
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
-from reenact.targets.target_training import TrainingOptions, TrainingOutcome, preview_path
+from reenact.targets.target_training import (
+    MIN_FRAMES,
+    TrainingOptions,
+    TrainingOutcome,
+    preview_path,
+)
 from reenact.training.augmentation import Pair
 from reenact.training.checkpoints import WEIGHTS
 from reenact.training.loop import LoopOptions, train
@@ -46,9 +51,6 @@ from reenact.training.warp_unet import (
 from reenact.types import Image
 
 log = logging.getLogger(__name__)
-
-MIN_FRAMES: Final = 24
-"""Minimum number of frames with a face."""
 
 _MAX_HELD_OUT: Final = 16
 """Held-out frames drawn in each validation."""

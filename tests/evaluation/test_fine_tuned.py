@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from reenact.evaluation import fine_tuned, self_reenactment
 from reenact.evaluation import runner as evaluation
 from reenact.evaluation.clips import find_clips, read_clip
 from reenact.evaluation.face_reader import FaceReader
+from reenact.targets.clip_files import load_landmarks
 from reenact.testing.moving_portrait import FRAMES, moving_portrait, write_clip
 from support.plugins import install
 from support.program import repository
@@ -90,6 +92,20 @@ def test_the_frames_compared_lie_behind_the_cut(clip_folder: Path) -> None:
     assert shot.reference == 0
     assert shot.scored == tuple(range(cut, 2 * FRAMES, 5))
     assert shot.run == tuple(range(cut, 2 * FRAMES))
+
+
+@pytest.mark.parametrize("faces", [slice(0, 37), slice(20, None)])
+def test_a_clip_is_left_out_if_one_of_its_parts_shows_no_face(
+    faces: slice, clip_folder: Path, tmp_path: Path
+) -> None:
+    """Nothing is measured on frames that were trained on, nor trained on too few."""
+    folder = shutil.copytree(clip_folder, tmp_path / "clips")
+    landmarks = load_landmarks(folder / "portrait__01.npz")
+    seen = np.full_like(landmarks, np.nan)
+    seen[faces] = landmarks[faces]
+    np.savez(folder / "portrait__01.npz", landmarks=seen)
+    with FaceReader() as reader, pytest.raises(SourceError, match="with a face in 24 frames"):
+        fine_tuned.run(["copy"], find_clips(folder), Settings(), reader, share=SHARE, minutes=1.0)
 
 
 def test_clips_that_are_too_short_are_told(clip_folder: Path) -> None:
