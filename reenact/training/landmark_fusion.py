@@ -332,7 +332,7 @@ class FusionValidation:
     """Measures the transfer between people against plain addition of the deviations.
 
     `frames` frames of each held-out clip are used, evenly spread. Raises ReenactError if the clips
-    show fewer than two people.
+    show fewer than two people, or nothing moves in them.
     """
 
     def __init__(self, motions: Sequence[Motion], frames: int = 40) -> None:
@@ -351,6 +351,11 @@ class FusionValidation:
         self._deformation = DeformationTransfer(np.stack([motion.rest for motion in motions]))
         self._labelled = labelled_frames(motions)
         self.direct = self._measure(_add)
+        if not np.isfinite(self.direct["correlation"]):
+            raise ReenactError(
+                "No action unit moves in the clips of the held-out people; validate on people who "
+                "speak or act."
+            )
         if self._labelled:
             self.direct["labelled_iod"] = self._labelled_distance(_add)
 
@@ -418,7 +423,9 @@ class FusionValidation:
                     "nearest_iod": float(_nearest(results, self._chosen[b]).mean()),
                 }
             )
-        return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+        values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        known = {name: of_name[~np.isnan(of_name)] for name, of_name in values.items()}
+        return {name: float(one.mean()) if len(one) else np.nan for name, one in known.items()}
 
 
 def _add(neutral: Array, deviations: Array, target: Array) -> Array:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import math
 import os
 import signal
 import tempfile
@@ -147,8 +148,8 @@ def train(
     are in `folder/best.safetensors`, the state for resuming in `folder/state.safetensors`.
     The recipe's networks are moved to the device.
 
-    Raises ReenactError if the folder cannot be written, another process trains in it, or there is
-    nothing to resume.
+    Raises ReenactError if the folder cannot be written, another process trains in it, there is
+    nothing to resume, or the training diverged.
     """
     fabric = _launch(options.device)
     torch.manual_seed(options.seed)
@@ -180,7 +181,8 @@ def _train(
     with TrainingLog(options.folder, silent=not fabric.is_global_zero) as history:
         try:
             stopped = run.steps(history, stop)
-            run.validate(history, {})
+            if run.validated != state.step:
+                run.validate(history, {})
             text = f"Stopped after step {state.step}; continue with --resume."
         except KeyboardInterrupt:
             if not state.best:
@@ -221,13 +223,14 @@ def _distributed(fabric: Fabric, network: nn.Module) -> nn.Module:
 
 
 class _Run:
-    """One run of the loop."""
+    """One run of the loop; `validated` is the last step that it has validated, -1 for none."""
 
     def __init__(
         self, recipe: Recipe, options: LoopOptions, state: TrainingState, fabric: Fabric
     ) -> None:
         self._recipe, self._options, self._state, self._fabric = recipe, options, state, fabric
         self._progress = options.progress(state.step, state.seconds)
+        self.validated = -1
 
     def steps(self, history: TrainingLog, stop: Callable[[], bool]) -> bool:
         """Run the remaining steps; return True if stopped."""
@@ -246,6 +249,11 @@ class _Run:
             torch.manual_seed(rank_seed + 1 + state.step)
             with torch.autocast(options.device, torch.bfloat16, enabled=autocast):
                 losses = recipe.step(batch, self._progress)
+            if self._any(not all(map(math.isfinite, losses.values()))):
+                raise ReenactError(
+                    f"Training diverged in step {state.step + 1}: a loss is no longer a number. "
+                    "The best weights so far are kept; train again with a lower learning rate."
+                )
             state.average()
             state.step += 1
             state.seconds = time.monotonic() - started
@@ -273,12 +281,18 @@ class _Run:
 
     def validate(self, history: TrainingLog, losses: Mapping[str, float]) -> None:
         """Measure the averaged weights, keep them if they are the best, and save the state."""
+        state = self._state
+        self.validated = state.step
         if not self._fabric.is_global_zero:
             return
-        state = self._state
         state.averaged.eval()
         with torch.no_grad():
             figures = self._recipe.validate(state.averaged)
+        if not math.isfinite(figures["score"]):
+            raise ReenactError(
+                "The validation gives no score, so that no weights can be chosen; the clips of the "
+                "held-out people may be too short or show too little."
+            )
         if figures["score"] > state.best.get("score", float("-inf")):
             facts = {
                 "steps": str(state.step),

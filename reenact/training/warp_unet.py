@@ -23,7 +23,6 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from reenact.errors import ReenactError
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.imaging import from_unit
@@ -115,7 +114,7 @@ class WarpUNetRecipe(Recipe):
         return Batches(draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Train on one batch of `collate`. Raises ReenactError if the training diverged."""
+        """Train on one batch of `collate`."""
         config = self.config
         layered, truth, maps = (batch[name] for name in ("layered", "truth", "maps"))
         weight = _doubled(batch["weight"])
@@ -129,11 +128,6 @@ class WarpUNetRecipe(Recipe):
         }
         if config.ssim_weight:
             losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
-        if not all(torch.isfinite(loss) for loss in losses.values()):
-            raise ReenactError(
-                "Training diverged: the loss is no longer a number. The best weights so far are "
-                "kept; continue from them with a lower learning_rate."
-            )
         optimizer_step(self.optimizers["generator"], losses.values(), max_norm=1.0)
         return as_floats(losses)
 

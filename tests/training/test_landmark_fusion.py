@@ -133,6 +133,17 @@ def test_landmark_files_that_are_damaged_or_empty_are_told_or_left_out(tmp_path:
         load_motions(tmp_path)
 
 
+def test_people_in_whose_clips_nothing_moves_cannot_be_validated_on(tmp_path: Path) -> None:
+    """Without a correlation there is no score, and no weights would be kept."""
+    labelled_people(tmp_path / "train")
+    (tmp_path / "val").mkdir()
+    for name in ("a__1", "b__1"):
+        points = np.repeat(canonical_face()[None] * 60 + 128, 8, axis=0)
+        np.savez(tmp_path / "val" / f"{name}.npz", landmarks=points)
+    with pytest.raises(ReenactError, match="No action unit moves"):
+        build_recipe({"train": str(tmp_path / "train"), "val": str(tmp_path / "val"), **PAPER})
+
+
 def test_a_pair_of_equation_5_is_two_people_with_the_same_label(tmp_path: Path) -> None:
     folder = labelled_people(tmp_path / "people")
     motions = load_motions(folder)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,37 @@ def test_training_learns_and_keeps_the_best(tmp_path: Path) -> None:
     assert best["score"] == max(row["score"] for row in rows)
     facts = json.loads((tmp_path / "best.safetensors").read_text())
     assert json.loads(facts["figures"])["score"] == pytest.approx(best["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_training_ends_with_the_best_that_was_saved(
+    value: float, tmp_path: Path
+) -> None:
+    class Diverging(TinyRecipe):
+        def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
+            losses = super().step(batch, progress)
+            return losses if len(self.losses) < 8 else {**losses, "critic": value}
+
+    with pytest.raises(ReenactError, match=r"diverged in step 8: .* lower learning rate"):
+        train(Diverging(), options(tmp_path, 20))
+    assert json.loads((tmp_path / "best.safetensors").read_text())["steps"] == "5"
+    assert train(TinyRecipe(), options(tmp_path, 20), resume=True).step == 20
+
+
+def test_a_validation_without_a_score_ends_the_training(tmp_path: Path) -> None:
+    class Scoreless(TinyRecipe):
+        def validate(self, network: nn.Module) -> dict[str, float]:
+            return {"score": float("nan")}
+
+    with pytest.raises(ReenactError, match="gives no score"):
+        train(Scoreless(), options(tmp_path, 20))
+    assert not (tmp_path / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("steps", [10, 12])
+def test_each_step_is_validated_once(steps: int, tmp_path: Path) -> None:
+    train(TinyRecipe(), options(tmp_path, steps))
+    assert [row["step"] for row in history(tmp_path)] == sorted({5, 10, steps})
 
 
 def test_worse_weights_do_not_replace_the_best(tmp_path: Path) -> None:

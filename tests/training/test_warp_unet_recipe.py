@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reenact.errors import ModelError, ReenactError
+from reenact.errors import ModelError
 from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import WarpUNetConfig
 from reenact.models.weights import read_header
@@ -58,15 +58,6 @@ def test_it_learns_in_a_few_steps() -> None:
     losses = [recipe.step(batch, 0.2) for _ in range(25)]
     for name in ("picture", "structure"):
         assert losses[-1][name] < 0.8 * losses[0][name], name
-
-
-def test_a_diverged_training_is_reported() -> None:
-    recipe = small_recipe()
-    bias = generator_of(recipe).picture_head.bias
-    assert bias is not None
-    torch.nn.init.constant_(bias, float("nan"))
-    with pytest.raises(ReenactError, match="lower learning_rate"):
-        recipe.step(tensors(recipe.batches(1, 1)[0]), 0.0)
 
 
 def test_saved_weights_are_a_start(tmp_path: Path) -> None:
