@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from reenact import registry
 from reenact.config import Section, first_problem, parse_assignment, read_toml
-from reenact.errors import ConfigError, PluginError
+from reenact.errors import ConfigError, ModelError, PluginError
 from reenact.training.loop import LoopOptions, Recipe, TrainingOutcome, train
 
 BUILT_IN: Final = {"landmark_fusion": "reenact.training.landmark_fusion:build_recipe"}
@@ -57,14 +57,25 @@ def run_config(
 
 
 def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -> dict[str, float]:
-    """Return the figures of weights on the held-out people of a training file."""
+    """Return the figures of weights on the held-out people of a training file.
+
+    Raises ReenactError as `run_config`, or if the weights are missing, damaged or of another
+    network.
+    """
     from reenact.models.inference import choose_device
     from reenact.models.weights import load_model, read_header
 
     file = read_training_file(path, assignments)
+    architecture = read_header(weights).get("architecture", "")
     recipe = _build(file)
     network = recipe.networks[recipe.averaged].to(choose_device(file.device))
-    load_model(weights, network, read_header(weights).get("architecture", ""))
+    try:
+        load_model(weights, network, architecture)
+    except ModelError as error:
+        raise ModelError(
+            f"{weights} (of {architecture}) does not fit the network of {path}; name the training "
+            "file of these weights, with the settings that they were trained with."
+        ) from error
     network.eval()
     with torch.no_grad():
         return recipe.validate(network)

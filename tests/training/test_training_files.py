@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reenact.errors import ConfigError, ReenactError
+from reenact.errors import ConfigError, ModelError, ReenactError
+from reenact.storage import ASSETS
 from reenact.testing.weights import people
-from reenact.training.recipes import read_training_file, run_config
+from reenact.training.recipes import measure_config, read_training_file, run_config
 
 FILE = """
 recipe = "warp_unet"
@@ -52,6 +53,14 @@ def test_a_training_that_is_stopped_and_resumed_is_the_same(config: Path) -> Non
     found, wanted = (load_file(f"{folder}/best.safetensors") for folder in ("run", "whole"))
     for name, value in wanted.items():
         torch.testing.assert_close(found[name], value, rtol=1e-2, atol=1e-3)
+
+
+def test_weights_of_another_network_are_not_measured(config: Path) -> None:
+    shipped = ASSETS / "landmark_fusion.safetensors"
+    with pytest.raises(ModelError, match=r"\(of landmark_fusion\) does not fit the network of gen"):
+        measure_config(config, shipped)
+    with pytest.raises(ModelError, match=r"no model file none"):  # before the data is read
+        measure_config(config, Path("none.safetensors"), ["settings.train=nowhere"])
 
 
 def test_what_cannot_be_started_or_resumed_is_reported(config: Path) -> None:
