@@ -316,6 +316,23 @@ def test_videos_are_compared_in_a_table_and_on_a_sheet(
     assert "not of MoCoGAN, VGAN or TGAN" in capsys.readouterr().err
 
 
+def test_two_weights_of_one_network_are_two_rows_and_a_fold_of_nobody_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, folds = recipe("vgan"), tmp_path / "folds.json"
+    files = [tmp_path / "first.safetensors", tmp_path / "second.safetensors"]
+    for file in files:
+        made.save(made.networks["generator"], file, {})
+    words = [str(people() / "val"), "--size", "32", "--count", "1"]
+    both = [word for file in files for word in ("--weights", str(file))]
+    assert compare([*words, *both]) == 0
+    rows = [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[-2:] == ["| vgan", f"| vgan, {files[1]}"]
+    folds.write_text('{"folds": [["nobody"]]}')
+    assert compare([*words, "--folds", str(folds)]) == 2
+    assert "has no clips of the people in fold 0" in capsys.readouterr().err
+
+
 def test_a_side_that_16_frames_cannot_be_doubled_with_is_refused() -> None:
     with pytest.raises(ReenactError, match=r"settings\.size_px"):
         vgan.build_recipe({"train": str(people() / "train"), "val": "x", "size_px": 128})

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from reenact_motion import MOTION_GAN, TEXTURE_GAN, MotionGANSettings, TextureRenderer
+from reenact_motion.measures import Figures
 from reenact_motion.network import CLASSES, NOISE, POINT, MotionGenerator, inner
 from reenact_motion.recipe import MotionSampler, build_recipe
 from reenact_motion.scaling import main as scaling
 from reenact_motion.scaling import plane
-from reenact_motion.segments import SAMPLES, UNITS, deviations_of, find_segments
+from reenact_motion.segments import SAMPLES, UNITS, Segment, deviations_of, find_segments
 from reenact_motion.srvf import (
     Curve,
     curve_of,
@@ -123,6 +124,12 @@ def test_a_motion_is_cut_from_neutral_to_the_peak_with_its_mirror_image() -> Non
     end = deviations_of(first.curve, happy, 12)[-1]
     units = action_units(canonical_face() + end, canonical_face())
     assert emotion_weights(units)[happy] > 0.7
+
+
+def test_held_out_people_without_motions_are_told() -> None:
+    learned = [Segment("a", 1, np.outer(np.linspace(0, 1, 33), np.ones(15)), 1.0)]
+    with pytest.raises(ReenactError, match="No clip of the held-out people shows a motion"):
+        Figures(learned, [])
 
 
 def test_clips_without_emotions_cannot_be_learned_from() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from reenact.errors import ReenactError
 from reenact.expression.emotions import EMOTIONS, emotion_weights
 from reenact.face.action_units import action_units
 from reenact.face.geometry import canonical_face
@@ -30,11 +31,18 @@ class Figures:
     Args:
         learned: motions of the training people.
         held_out: motions of other people. Classes that they lack are not measured.
+
+    Raises:
+        ReenactError: the held-out people show no motion of any class.
     """
 
     def __init__(self, learned: Sequence[Segment], held_out: Sequence[Segment]) -> None:
         self._learned = by_class(learned)
         self._held_out = {k: v for k, v in by_class(held_out).items() if k in self._learned}
+        if not self._held_out:
+            raise ReenactError(
+                "No clip of the held-out people shows a motion from neutral to an emotion."
+            )
         means = {emotion: karcher_mean(points) for emotion, points in self._learned.items()}
         steps = np.concatenate([np.diff(segment.curve, axis=0) for segment in learned])
         spread = steps.std(axis=0)

@@ -35,7 +35,7 @@ from reenact.imaging import crop_image
 from reenact.models.weights import load_built, read_header
 from reenact.registry import import_object
 from reenact.rendering.aligned_face import to_frame
-from reenact.storage import write_png
+from reenact.storage import check_writable, write_png
 from reenact.training.sampling import read_fold
 from reenact.types import Array, Drive, Target
 from reenact_motion import MotionGANSettings
@@ -122,6 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.folds:
             people = read_fold(options.folds, options.fold)
             clips = [clip for clip in clips if clip.identity in people]
+        if not clips:
+            raise ReenactError(
+                f"{options.clips} has no clips of the people in fold {options.fold} of "
+                f"{options.folds}."
+            )
+        if options.sheet:
+            check_writable(options.sheet, ".png")
         with FaceReader() as reader:
             videos = {"real": real_videos(clips, options.size)}
             for name in options.renderer:
@@ -129,8 +136,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     motion_videos(clips, name, options.size, reader)
                 )
             for path in options.weights:
-                videos[read_header(path)["architecture"]] = network_videos(path, options.count)
+                made, name = network_videos(path, options.count), read_header(path)["architecture"]
+                # Two weights of one network are two rows.
+                videos[f"{name}, {path}" if name in videos else name] = made
             rows = {name: figures_of(found, reader) for name, found in videos.items() if found}
+        if not rows:
+            raise ReenactError(
+                f"No clip of {options.clips} shows a face that turns from neutral to an emotion; "
+                "name --weights or a --renderer to measure."
+            )
+        print(table(rows, {name: len(found) for name, found in videos.items()}))
         if options.sheet:
             columns = [f"frame {index}" for index in _SHOWN]
             sheets = compose(columns, list(_sheet_rows(videos)))
@@ -139,7 +154,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReenactError as error:
         print(error, file=sys.stderr)
         return 2
-    print(table(rows, {name: len(found) for name, found in videos.items()}))
     return 0
 
 
