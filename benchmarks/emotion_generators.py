@@ -26,8 +26,9 @@ from typing import Final
 import numpy as np
 
 from reenact.config import RendererSettings
+from reenact.errors import SourceError
 from reenact.evaluation import emotions
-from reenact.evaluation.clips import CLIP_FPS, Clip, read_clip
+from reenact.evaluation.clips import CLIP_FPS, Clip, find_clips, read_clip
 from reenact.evaluation.contact_sheet import compose
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.perceptual import PerceptualMetrics
@@ -35,7 +36,7 @@ from reenact.evaluation.recognition import clear_labels, read_expressions
 from reenact.expression.emotions import EMOTIONS, emotion_intensity
 from reenact.registry import load
 from reenact.storage import write_png
-from reenact.targets.clip_files import clips_in, person_of
+from reenact.targets.clip_files import person_of
 from reenact.testing.portrait import portrait_target
 from reenact.training.sampling import read_fold
 from reenact.types import Renderer
@@ -53,14 +54,17 @@ OTHERS: Final = 5
 
 def portraits(data: Path, folds: Path | None, number: int) -> list[Path]:
     """Return the clips of a folder; with folds, the first clip of each person in one fold."""
-    clips = clips_in(data)
+    clips = find_clips(data)
     if folds is None:
         return clips
     people = read_fold(folds, number)
     first: dict[str, Path] = {}
     for clip in clips:
         first.setdefault(person_of(clip.stem), clip)
-    return [clip for person, clip in first.items() if person in people]
+    found = [clip for person, clip in first.items() if person in people]
+    if not found:
+        raise SourceError(f"{data} has no clips of the people in fold {number} of {folds}.")
+    return found
 
 
 def to_person(clip: Clip, frame: int, reader: FaceReader) -> float | None:
@@ -146,6 +150,8 @@ def main() -> None:
     renderers = {}
     for text in options.renderer or RENDERERS:
         name, _, weights = text.partition("=")
+        if name in renderers:
+            parser.error(f"{name} is named twice; measure one of its weights at a time")
         settings = RendererSettings(name=name, weights=weights, size=SIZE_PX)
         renderers[name] = load("renderers", name).make(settings)
     if options.speed:

@@ -94,17 +94,18 @@ class Peers:
             else AdversarialRecipe(name, config, pairs)
         )
 
-    def train(self, folder: Path, name: str, own: Mapping[str, Any], steps: int, seed: int) -> None:
-        """Train one network, or resume its training, unless it is complete."""
+    def train(self, folder: Path, name: str, own: Mapping[str, Any], steps: int, seed: int) -> bool:
+        """Train one network, or resume its training; return False if it was complete."""
         started = (folder / FILE).exists()
         if started and read_progress(folder)[0] >= steps:
-            return
+            return False
         torch.manual_seed(seed)
         kind = "calm" if name == "g2gan" else own.get("landmarks", "true")
         options = LoopOptions(
             folder, steps, validate_every=max(steps // 4, 1), seed=seed, workers=0
         )
         train(self._recipe(name, own, self._pairs[kind]), options, resume=started)
+        return True
 
     def figures(self, best: Path, name: str, own: Mapping[str, Any]) -> dict[str, float]:
         """Return figures on the test fold, with the truth's own landmarks and with fused ones."""
@@ -239,8 +240,9 @@ def main() -> None:
             if seed > args.ablation_seeds and row not in PEERS:
                 continue
             folder = args.out / f"{number}-{name}-{seed}"
-            peers.train(folder, name, own, args.steps, seed)
             stored = folder / "test.json"
+            if peers.train(folder, name, own, args.steps, seed):
+                stored.unlink(missing_ok=True)  # the figures after fewer steps
             if not stored.exists():
                 write_json(stored, peers.figures(folder / "best.safetensors", name, own))
             figures = json.loads(stored.read_text(encoding="utf-8"))
