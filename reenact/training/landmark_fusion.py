@@ -225,6 +225,8 @@ class FusionRecipe(Recipe):
         self.config = config
         load = partial(load_motions, pseudo_labels=config.pseudo_labels)
         self._motions, held_out = split_people(config, load)
+        if len({motion.identity for motion in self._motions}) < 2:
+            raise ReenactError("Training needs clips of at least two people to transfer between.")
         self._validation = FusionValidation(held_out)
         fusion = LandmarkFusion() if config.network == "ours" else FreenetFusion()
         self.networks: dict[str, nn.Module] = {"fusion": fusion}

@@ -133,6 +133,16 @@ def test_landmark_files_that_are_damaged_or_empty_are_told_or_left_out(tmp_path:
         load_motions(tmp_path)
 
 
+def test_one_person_alone_teaches_no_transfer(tmp_path: Path) -> None:
+    for folder in ("train", "val"):
+        labelled_people(tmp_path / folder)
+    for number in (1, 2):
+        (tmp_path / "train" / f"p{number}__01.npz").unlink()
+    (tmp_path / "train" / "p0__01.npz").rename(tmp_path / "train" / "alone__01.npz")
+    with pytest.raises(ReenactError, match="at least two people to transfer between"):
+        build_recipe({"train": str(tmp_path / "train"), "val": str(tmp_path / "val"), **PAPER})
+
+
 def test_people_in_whose_clips_nothing_moves_cannot_be_validated_on(tmp_path: Path) -> None:
     """Without a correlation there is no score, and no weights would be kept."""
     labelled_people(tmp_path / "train")
