@@ -322,7 +322,7 @@ def test_a_bad_clip_is_refused_before_any_is_drawn(
     folder = shutil.copytree(clip_folder, tmp_path / "clips")
     for suffix in (".mp4", ".npz"):
         shutil.copy(folder / f"portrait__01{suffix}", folder / f"z__01{suffix}")
-    store(folder / "z__01.npz", landmarks=np.zeros((31, 68, 2)))
+    store(folder / "z__01.npz", landmarks=np.zeros((31, 68, 2), np.float32))
 
     def drawn(*_: object) -> None:
         raise AssertionError("it has begun to draw")
