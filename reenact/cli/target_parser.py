@@ -67,6 +67,7 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
     create.add_argument(
         "--from",
         dest="sources",
+        action="extend",
         nargs="+",
         type=expanded,
         required=True,
@@ -111,6 +112,7 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
     train.add_argument(
         "--from",
         dest="sources",
+        action="extend",
         nargs="+",
         type=expanded,
         default=[],

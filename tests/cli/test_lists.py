@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reenact.cli.main import main
+from reenact.cli.parser import build_parser
 from reenact.errors import PluginError
 from support.portraits import astronaut
 
@@ -71,6 +72,14 @@ def test_a_name_that_the_encoding_of_stdout_lacks_is_no_failure(
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "cp1252"))
     assert main(["target", "list"]) == 0
     assert printed.getvalue().startswith(b"????")
+
+
+@pytest.mark.parametrize("command", ["create", "train"])
+def test_pictures_may_be_named_by_one_option_each(command: str) -> None:
+    words = ["target", command, "ada", "--from", "a.png", "b.png", "--from", "c.png"]
+    for _ in range(2):
+        arguments = build_parser().parse_args(words)
+        assert arguments.sources == [Path("a.png"), Path("b.png"), Path("c.png")]
 
 
 def test_targets_are_created_listed_shown_exported_renamed_and_removed(
