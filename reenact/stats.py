@@ -45,7 +45,8 @@ class Stats:
             that the last output could not write.
         fps: pictures written per second, from the first to the last.
         jitter_ms: standard deviation of the time between two writes; 0 for fewer than three.
-        latency_ms: from a frame's capture to the end of its write; None before the first.
+        latency_ms: from a frame's capture to the end of its write, while the target follows the
+            actor; None before the first.
         steps_ms: duration of each named step; "read" of a live source is mostly waiting.
         faces_lost: how often the face was lost.
         frames_limited: frames in which the target was limited to what faces can do.
@@ -212,12 +213,14 @@ class Recorder:
         with self._lock:
             self._failures += 1
 
-    def frame_out(self, captured_s: float | None) -> None:
+    def frame_out(self, captured_s: float | None, *, follows: bool = True) -> None:
         """Count a picture that has just been written.
 
         Args:
             captured_s: when its frame was captured, on the recorder's clock; None if it was made
                 from no new frame.
+            follows: False if it does not show what the actor does in that frame, so that it has no
+                delay: the target rests or is frozen.
         """
         now_s = self._now_s()
         with self._lock:
@@ -228,7 +231,7 @@ class Recorder:
             self._last_write_s = now_s
             self._frames_out += 1
             self._repeats += captured_s is None
-        if captured_s is not None:
+        if captured_s is not None and follows:
             self.latency.add(now_s - captured_s)
 
     def stats(self) -> Stats:

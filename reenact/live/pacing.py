@@ -31,10 +31,12 @@ class Rendered:
         frame: the picture.
         captured_s: monotonic time at which the actor's frame was captured; None for the target at
             rest, which is not made from a frame.
+        follows: False if the target rests or is frozen whatever the actor does in the frame.
     """
 
     frame: Frame
     captured_s: float | None
+    follows: bool = True
 
 
 class Emitter:
@@ -80,7 +82,7 @@ class Emitter:
                 last = new.frame
             if last is not None:
                 picture = replace(last, time_s=self._now_s(), index=index, captured_s=last.time_s)
-                self._write(picture, None if new is None else new.captured_s)
+                self._write(picture, new)
                 index += 1
             if new is not None:
                 self._slot.pause(max(0.0, interval_end_s - self._now_s()))
@@ -105,9 +107,11 @@ class Emitter:
                 if start_s is None or now_s > start_s + item.frame.time_s + _MAX_LAG_S:
                     start_s = now_s - item.frame.time_s
                 self._slot.pause(max(0.0, start_s + item.frame.time_s - now_s))
-            self._write(item.frame, item.captured_s)
+            self._write(item.frame, item)
 
-    def _write(self, picture: Frame, captured_s: float | None) -> None:
+    def _write(self, picture: Frame, item: Rendered | None) -> None:
+        """Write a picture, and count the item that it is made from; None: it is a repetition."""
+        captured_s = None if item is None else item.captured_s
         try:
             with self._recorder.timer.step("write"):
                 self._output.write(picture)
@@ -115,4 +119,4 @@ class Emitter:
             if captured_s is not None:
                 self._recorder.dropped(_OUTPUT_FAILED)
             raise
-        self._recorder.frame_out(captured_s)
+        self._recorder.frame_out(captured_s, follows=item is not None and item.follows)

@@ -100,6 +100,11 @@ class Presenter:
             self._reenactor.reset()
         return self._shown is Show.REST
 
+    @property
+    def follows(self) -> bool:
+        """True if the last picture shows the target driven by the actor."""
+        return self._shown is Show.LIVE
+
     def step(self, frame: Frame) -> Frame:
         """Return the picture for a frame of the actor, with its time and index.
 
@@ -138,10 +143,19 @@ class Presenter:
         if not 0 <= share < 1:
             self._fading = None
             return picture
-        rest = 1 - smoothstep(share)
-        before = letterbox(old.image, picture.size)
-        image = cv2.addWeighted(before, rest, picture.image, 1 - rest, 0)
-        alpha = picture.alpha
-        if alpha is not None and old.alpha is not None and alpha.shape == old.alpha.shape:
-            alpha = np.asarray(cv2.addWeighted(old.alpha, rest, alpha, 1 - rest, 0), np.uint8)
-        return replace(picture, image=np.asarray(image, np.uint8), alpha=alpha)
+        return _blended(old, picture, 1 - smoothstep(share))
+
+
+def _blended(old: Frame, new: Frame, rest: float) -> Frame:
+    """Return the new frame, of which the old one's picture and alpha channel are the share `rest`.
+
+    The old picture is fitted into the size of the new one; beside it nothing is covered.
+    """
+    before = letterbox(old.image, new.size)
+    image = np.asarray(cv2.addWeighted(before, rest, new.image, 1 - rest, 0), np.uint8)
+    if new.alpha is None:
+        return replace(new, image=image)
+    opaque = np.full(old.image.shape[:2], 255, np.uint8) if old.alpha is None else old.alpha
+    covered = letterbox(cv2.merge([opaque] * 3), new.size)[..., 0]
+    alpha = cv2.addWeighted(covered, rest, new.alpha, 1 - rest, 0)
+    return replace(new, image=image, alpha=np.asarray(alpha, np.uint8))

@@ -409,7 +409,7 @@ class Session(ClosesOnExit):
 
     def _hand_on(self, picture: Frame, captured_s: float | None) -> None:
         try:
-            replaced = self._rendered.put(Rendered(picture, captured_s))
+            replaced = self._rendered.put(Rendered(picture, captured_s, self.presenter.follows))
         except Closed:
             if captured_s is not None:
                 self.recorder.dropped(_STOPPED)

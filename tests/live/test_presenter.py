@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from reenact.live.prepared_target import PreparedTarget
-from reenact.live.presenter import FADE_S, Show
+from reenact.live.presenter import FADE_S, Presenter, Show
 from reenact.live.session import Session
+from reenact.stats import Recorder
+from reenact.types import Frame
 from support.fakes import BLUE, GREEN, RED, FakeReenactor, FakeSink, FakeSource, shows_actor
 from support.sessions import OUTPUT_FPS, all_frames_are_counted, make_session
 from support.simulation import SimulatedTime
@@ -106,3 +109,42 @@ def test_targets_fade_into_each_other_without_a_missing_frame(time: SimulatedTim
     times = np.array([frame.time_s for frame in sink.frames])
     assert np.diff(times).max() < 1.5 / OUTPUT_FPS
     assert cast(FakeReenactor, session.reenactor).resets == 0
+
+
+class CutOut(FakeReenactor):
+    """Draws a person in the middle half of a transparent picture; `switch` doubles its size."""
+
+    def step(self, frame: Frame) -> Frame:
+        picture = super().step(frame)
+        height, width = picture.image.shape[:2]
+        alpha = np.zeros((height, width), np.uint8)
+        alpha[height // 4 : -height // 4, width // 4 : -width // 4] = 255
+        return replace(picture, alpha=alpha)
+
+    def switch(self, prepared: PreparedTarget) -> None:
+        super().switch(prepared)
+        self.size = (128, 48)
+
+
+def test_the_cut_out_fades_too_if_the_targets_differ_in_size() -> None:
+    """Otherwise the old person would be seen through the new one's outline."""
+    presenter = Presenter(CutOut(), Recorder())
+    actor = np.zeros((48, 64, 3), np.uint8)
+    presenter.step(Frame(actor, 0.0, 0))
+    presenter.switch(cast(PreparedTarget, None))
+    presenter.settle()
+    first, half = (presenter.step(Frame(actor, time_s, 1)) for time_s in (0.1, 0.1 + FADE_S / 2))
+    assert first.alpha is not None
+    assert half.alpha is not None
+    assert first.size == (128, 48)
+    middle = slice(48, 80)  # of the old picture, which is 64 px wide
+    assert (first.alpha[12:36, middle] == 255).all()
+    assert first.alpha.sum() == 255 * 24 * 32
+    assert half.alpha[24, 64] == 255
+    assert half.alpha[24, 34] == pytest.approx(128, abs=1), "only the new person is there"
+
+
+def test_no_delay_is_measured_while_the_target_does_not_follow(time: SimulatedTime) -> None:
+    """OBS's microphones are delayed by it."""
+    _, session = play(time, {20: show(Show.FROZEN), 40: show(Show.REST)})
+    assert session.recorder.latency.samples_ms().size == pytest.approx(20, abs=3)
