@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from reenact.config import OutputSettings
+from reenact.rendering.background import without_person
 from reenact.rendering.matting import Alpha, without_spill
-from reenact.types import Array, Image
+from reenact.types import Image
 
 _BLUR_SHARE: Final = 1 / 28
 """Standard deviation of the blur, as a share of the longer side."""
@@ -62,7 +63,4 @@ class Backdrop:
 def _blurred(picture: Image, person: Alpha) -> Image:
     """Return the picture blurred, without the person."""
     sigma = _BLUR_SHARE * max(picture.shape)
-    free: Array = 1 - person.astype(np.float32)[..., None] / 255 + np.float32(1e-3)
-    around = cv2.GaussianBlur(picture * free, (0, 0), sigma)
-    weight = cv2.GaussianBlur(free, (0, 0), sigma)
-    return np.asarray(np.round(around / weight[..., None]), np.uint8)
+    return np.asarray(cv2.GaussianBlur(without_person(picture, person), (0, 0), sigma), np.uint8)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reenact.config import Settings
+from reenact.config import OutputSettings, Settings
 from reenact.errors import TargetError
 from reenact.face.body_placement import torso
+from reenact.live.backdrop import Backdrop
 from reenact.live.drives import still_expression
 from reenact.live.load import SteppedRenderer
 from reenact.live.pipeline import Reenactor
@@ -260,3 +261,14 @@ def test_another_reference_has_an_outline_of_its_own(target: Target, matte: Matt
 def test_a_renderer_without_a_cut_out_keeps_that_of_the_picture(matte: Matte) -> None:
     stepped = SteppedRenderer(lambda _: CopyRenderer(), 256)
     assert stepped.cut_out(matte.crop) is matte.crop
+
+
+def test_where_the_person_was_the_blurred_background_has_no_person() -> None:
+    """A head may move by more than the reach of the blur."""
+    disc = np.hypot(*np.mgrid[-128:128, -128:128]) < 90
+    alpha = np.where(disc, 255, 0).astype(np.uint8)
+    picture = np.where(disc, 30, 200).astype(np.uint8)[..., None].repeat(3, axis=2)
+    nobody = np.zeros_like(alpha)
+    output = OutputSettings(background="blur")
+    shown, _ = Backdrop(picture, alpha, alpha).lay(picture, nobody, output)
+    assert shown.min() > 190
