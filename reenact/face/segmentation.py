@@ -17,6 +17,11 @@ _RIM: Final = 8 / 256
 """Width of the rim, as a fraction of a side. In the outer 8 px of 79 pictures of 256 px the model
 misses 153 px of a person on average, up to 576, and hardly finds any in excess."""
 
+_SURELY_EMPTY: Final = 0.1
+"""Probability below which the model's value counts in the rim as well. Otherwise hair that ends
+just below the upper edge would be continued to it. In the rims of 114 crops of stills, this leaves
+out 185 of 646 px in excess, and 10 of a person."""
+
 _MIN_SHARE: Final = 0.5
 """Share of a face that must be segmented as a person; otherwise the segmentation is wrong."""
 
@@ -55,7 +60,11 @@ def shows_person(mask: Array, landmarks: Array) -> bool:
 
 
 def _without_rim(mask: Array) -> Array:
-    """Replace the values near the picture's edges, where people are missed, by inner ones."""
+    """Replace the values near the picture's edges, where people are missed, by inner ones.
+
+    A pixel there that is surely empty stays as it is.
+    """
     rims = [round(_RIM * side) for side in mask.shape]
     inner = mask[tuple(slice(rim, side - rim) for rim, side in zip(rims, mask.shape, strict=True))]
-    return np.pad(inner, [(rim, rim) for rim in rims], mode="edge")
+    continued = np.pad(inner, [(rim, rim) for rim in rims], mode="edge")
+    return np.where(mask < _SURELY_EMPTY, np.minimum(mask, continued), continued)

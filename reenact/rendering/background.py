@@ -106,6 +106,7 @@ def closed_above(
     """Return a picture and its coverage by people, with a head that the upper edge cut completed.
 
     Above the edge the head is continued by its mirror image, narrowed like its outline at the edge.
+    Above a head that ends just below the edge, the background is continued.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
@@ -124,7 +125,7 @@ def closed_above(
     if outline is None:
         return picture, person
     middle, square, slope = outline
-    half_width = math.sqrt(square)
+    half_width = math.sqrt(max(square, 0))
     low, high = (half_width * ratio for ratio in _CAP_RATIO)
     growth = min(max(_ROUNDING * slope, low), high)
     height = np.arange(first_row, 0, -1, dtype=np.float32)[:, None] - np.float32(0.5)
@@ -147,7 +148,8 @@ def closed_above(
     picture[:first_row] = np.where(inside[..., None], hair, beside.astype(np.uint8))
     person[:first_row][inside] = 255
     reach = np.sqrt(np.maximum(square + slope * np.arange(first)[:, None], 1))
-    person[first_row : first_row + first][np.abs(offset) <= reach - _GAP_RIM_PX] = 255
+    gaps = (np.abs(offset) <= reach - _GAP_RIM_PX) & (square > 0)
+    person[first_row : first_row + first][gaps] = 255
     return picture, person
 
 
@@ -176,8 +178,8 @@ def _outline(
         column: px, inside the head.
 
     Returns:
-        The head's middle, its squared half width at the edge, and the growth of that for each row
-        below; None: the head does not reach the edge.
+        The head's middle, its squared half width at the edge, not above 0 if it ends just below the
+        edge, and the growth of that for each row below; None: it ends further below.
     """
     covered = person > 127
     edges = np.flatnonzero(np.diff(np.pad(covered[-1], 1).astype(np.int8))).reshape(-1, 2)
@@ -191,7 +193,7 @@ def _outline(
     half = len(depths) // 2
     slope = float(np.median((squares[-half:] - squares[:half]) / (depths[-half:] - depths[:half])))
     square = float(np.median(squares - slope * depths))
-    return float(np.median(left + right)) / 2, max(square, 1.0), slope
+    return float(np.median(left + right)) / 2, square, slope
 
 
 def refined(mask: Array, image: Image, reach_px: int, coverage: tuple[float, float]) -> Array:

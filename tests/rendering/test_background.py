@@ -171,3 +171,16 @@ def test_a_head_below_the_edge_is_left_alone() -> None:
     closed, found = closed_above(picture, person, 80, face_at(120, 210))
     np.testing.assert_array_equal(closed, picture)
     np.testing.assert_array_equal(found, person)
+
+
+def test_a_head_that_ends_just_below_the_edge_gets_no_cap() -> None:
+    """Its crown lies where the outline is measured; the wall above it is not part of a head."""
+    first_row = 80
+    whole = head((120, 152), (60, 68))
+    picture = np.where(whole, 60, 200).astype(np.uint8)[..., None].repeat(3, axis=2)
+    picture[:first_row] = 60  # the picture's mirror image
+    closed, found = closed_above(
+        picture, np.where(whole, 255, 0).astype(np.uint8), first_row, face_at(120, 170)
+    )
+    assert not (found > 0)[~whole].any()
+    assert (closed[:first_row] == 200).all(), "the wall goes on above the edge"
