@@ -34,7 +34,7 @@ class Stage:
     def picture(self) -> Frame:
         """Return a picture that is made from now on, after any fade."""
         seen_s = self.sink.frames[-1].time_s + 1.0
-        until(lambda: self.sink.frames[-1].time_s > seen_s, 60.0)
+        until(lambda: (self.sink.frames[-1].captured_s or 0.0) > seen_s, 60.0)
         return self.sink.frames[-1]
 
 
