@@ -217,8 +217,9 @@ class SteppedRenderer:
         try:
             renderer = self._make(size_px)
             renderer.prepare(resize_target(self._target, round(size_px * self._target.extent)))
-        except ReenactError as error:
-            log.warning("The target cannot be drawn at %d px: %s", size_px, error)
+        except Exception as error:  # such as an engine's; otherwise it would be waited for for ever
+            told = not isinstance(error, ReenactError)
+            log.warning("The target cannot be drawn at %d px: %s", size_px, error, exc_info=told)
             renderer = self._whole
         self._renderers[size_px] = renderer
 

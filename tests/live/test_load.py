@@ -81,6 +81,8 @@ def test_smaller_pictures_are_enlarged_and_driven_by_scaled_landmarks() -> None:
     def make(size_px: int) -> FakeRenderer:
         if size_px == 384:
             raise ModelError("no weights")
+        if size_px == 320:
+            raise RuntimeError("the engine fails")
         return made.setdefault(size_px, FakeRenderer(levels=[size_px // 8]))
 
     renderer = SteppedRenderer(make, 512)
@@ -96,7 +98,8 @@ def test_smaller_pictures_are_enlarged_and_driven_by_scaled_landmarks() -> None:
     renderer.draw_at(720)
     assert drawn() == 64
     until(lambda: renderer.draw_at(384))
-    assert drawn() == 64, "384 cannot be prepared, and is not waited for"
+    until(lambda: renderer.draw_at(320))
+    assert drawn() == 64, "384 and 320 cannot be prepared, and are not waited for"
 
     def is_small() -> bool:
         renderer.draw_at(256)
