@@ -156,6 +156,6 @@ def _blended(old: Frame, new: Frame, rest: float) -> Frame:
     if new.alpha is None:
         return replace(new, image=image)
     opaque = np.full(old.image.shape[:2], 255, np.uint8) if old.alpha is None else old.alpha
-    covered = letterbox(cv2.merge([opaque] * 3), new.size)[..., 0]
+    covered = letterbox(np.dstack([opaque] * 3), new.size)[..., 0]
     alpha = cv2.addWeighted(covered, rest, new.alpha, 1 - rest, 0)
     return replace(new, image=image, alpha=np.asarray(alpha, np.uint8))
