@@ -198,7 +198,7 @@ class Session(ClosesOnExit):
         """Open the sinks and run in the background.
 
         Raises:
-            SinkError: the sinks could not be opened.
+            BaseException: the sinks could not be opened, or the run has failed already.
         """
         self._start(self._emit)
         self._opened.wait()

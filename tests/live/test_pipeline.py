@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from reenact.config import Settings, TrackingSettings
-from reenact.errors import PluginError
+from reenact.errors import PluginError, TargetError
 from reenact.expression.emotions import EMOTIONS
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.regions import lip_gaps
 from reenact.face.topology import ACTION_UNITS
+from reenact.live.drives import resting_drive
 from reenact.live.pipeline import RETURN_S, Reenactor, open_reenactor
+from reenact.live.prepared_target import prepare_target
 from reenact.stats import StepTimer
 from reenact.types import Array, Frame, Image, Landmarks, Pose
 from support.actor import AT_REST, FPS, MOUTH_OPENS, acted
@@ -307,6 +309,98 @@ def test_after_a_failed_frame_the_target_at_rest_needs_no_renderer() -> None:
     drawn = len(stage.renderer.drives)
     np.testing.assert_array_equal(stage.reenactor.idle(0.12, 3).image, stage.rest)
     assert len(stage.renderer.drives) == drawn
+
+
+def test_after_a_failed_frame_the_target_goes_from_rest_to_the_actor_again() -> None:
+    stage = Stage(FakeRenderer(fails=[40]))
+    stage.act(posed(), 20)
+    stage.act(posed(12.0), 20)
+    with pytest.raises(RuntimeError, match="the fake renderer fails"):
+        stage.act(posed(12.0))
+    stage.renderer.drives.clear()
+    stage.act(posed(12.0), RETURN_FRAMES)
+    way = stage.moved()
+    assert len(way) == RETURN_FRAMES
+    assert way[0] < 0.25 * way[-1]
+    assert max(np.diff(way)) < 0.25 * way[-1]
+
+
+def test_a_new_target_shows_nothing_of_the_one_before() -> None:
+    """Its face is elsewhere in the crop; its colour is so close that the filter would keep it."""
+    stage, renderer = Stage(), FakeRenderer()
+    moved = TARGET.neutral + np.array([12, 0, 0], np.float32)
+    other = replace(
+        TARGET,
+        references=np.array(TARGET.references + 2, np.uint8),
+        plate=np.array(TARGET.plate + 2, np.uint8),
+        landmarks=moved[None],
+        neutral=moved,
+    )
+    rest = resting_drive(moved)
+
+    def switch() -> Image:
+        output = stage.settings.output
+        stage.reenactor.switch(prepare_target(other, "copy", renderer, rest, output))
+        renderer.drives.clear()
+        assert stage.reenactor.drive is None
+        return stage.reenactor.idle(0.0, 0).image
+
+    stage.act(posed(), 20)
+    stage.act(posed(12.0), 20)
+    alone = switch()
+    np.testing.assert_array_equal(alone, np.full_like(alone, np.add(GREEN, 2)))
+    assert not renderer.drives  # else it would have the expression of the other target's face
+    stage.act(posed(12.0))
+    stage.act(posed(0.0, 250.0))  # another face, to which the target goes over
+    switch()
+    shown = stage.act(posed(0.0, 250.0))[0]
+    np.testing.assert_array_equal(shown, alone)
+    assert float(np.abs(renderer.drives[-1].landmarks - moved).mean()) < 1.0
+
+
+def test_each_target_is_drawn_by_its_own_renderer_unless_the_user_has_chosen_one() -> None:
+    for chosen, drawn_by in (("auto", ["copy", "warp"]), ("copy", ["copy", "copy"])):
+        wanted = settings()
+        wanted.renderer.name = chosen
+        target = replace(portrait_target(), renderer="copy")
+        opened = open_reenactor(wanted, target, StepTimer(), tracked=False)
+        names = [opened.settings.renderer.name]
+        opened.switch(opened.prepare(replace(target, renderer="warp")))
+        assert [*names, opened.settings.renderer.name] == drawn_by
+        opened.close()
+
+
+def test_a_target_without_pictures_is_refused() -> None:
+    empty = replace(portrait_target(), references=portrait_target().references[:0])
+    with pytest.raises(TargetError, match="has no pictures; create it again"):
+        open_reenactor(settings(), empty, StepTimer())
+
+
+def test_an_emotion_is_shown_while_no_frames_come() -> None:
+    stage = Stage()
+    stage.settings.drive.emotion = "happy"
+    for number in range(20):
+        stage.reenactor.idle(number / FPS, number)
+    assert stage.renderer.drives[-1].emotion[EMOTIONS.index("happy")] > 0.95
+
+
+def test_several_faces_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.act(posed(), 2)
+    assert caplog.messages == []
+    stage.tracker.faces_seen = 2
+    stage.act(posed(), 5)
+    assert [text for text in caplog.messages if "2 faces in the picture" in text] == caplog.messages
+    assert len(caplog.messages) == 1
+
+
+def test_a_face_is_known_to_be_there_or_to_have_been_there() -> None:
+    stage = Stage()
+    seen = []
+    for face in (None, posed(), None):
+        stage.act(face)
+        seen.append((stage.reenactor.face_found, stage.reenactor.face_present))
+    assert seen == [(False, False), (True, True), (True, False)]
 
 
 def test_the_receiver_may_change_a_picture() -> None:

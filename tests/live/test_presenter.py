@@ -10,12 +10,27 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from reenact.config import Settings
+from reenact.live.pipeline import Reenactor
 from reenact.live.prepared_target import PreparedTarget
 from reenact.live.presenter import FADE_S, Presenter, Show
 from reenact.live.session import Session
-from reenact.stats import Recorder
-from reenact.types import Frame
-from support.fakes import BLUE, GREEN, RED, FakeReenactor, FakeSink, FakeSource, shows_actor
+from reenact.stats import Recorder, StepTimer
+from reenact.types import Frame, Landmarks
+from support.faces import plain_target
+from support.fakes import (
+    BLUE,
+    GREEN,
+    MAGENTA,
+    RED,
+    FakeReenactor,
+    FakeRenderer,
+    FakeSink,
+    FakeSource,
+    FakeTracker,
+    plain,
+    shows_actor,
+)
 from support.sessions import OUTPUT_FPS, all_frames_are_counted, make_session
 from support.simulation import SimulatedTime
 
@@ -93,6 +108,38 @@ def test_a_frozen_picture_stays_while_the_time_goes_on(time: SimulatedTime) -> N
     assert set(sink.colours[10:]) == {GREEN}
     assert reenactor.steps == pytest.approx(40, abs=3)
     assert len(sink.frames) == pytest.approx(60, abs=3)
+
+
+def test_what_a_frozen_picture_gives_way_to_is_faded_in(time: SimulatedTime) -> None:
+    def change_colour(session: Session) -> None:
+        cast(FakeReenactor, session.reenactor).colour = RED
+
+    script = {20: show(Show.FROZEN), 30: change_colour, 40: show(Show.LIVE)}
+    sink, session = play(time, script, frames=80)
+    reds = np.array([red for red, _, _ in sink.colours])
+    assert reds[:41].max() == 0
+    assert reds[-1] == RED[0]
+    fading = np.flatnonzero((reds > 0) & (reds < RED[0]))
+    assert len(fading) == pytest.approx(FADE_S * OUTPUT_FPS, abs=3)
+    assert cast(FakeReenactor, session.reenactor).resets == 0  # else it would come from rest
+
+
+def test_panic_needs_no_time_to_come_to_rest() -> None:
+    """Without a face the target goes to rest within `RETURN_S`; on request, at once."""
+    target = plain_target(GREEN)
+    settings = Settings.model_validate(
+        {"idle": {"life": False}, "fusion": {"method": "direct"}, "actor": {"neutral": "fresh"}}
+    )
+    face = FakeTracker(Landmarks(target.neutral, 1.0, (64, 48)))
+    reenactor = Reenactor(settings, target, face, FakeRenderer(), StepTimer())
+    presenter = Presenter(reenactor, Recorder())
+    for number in range(5):
+        presenter.step(Frame(plain(MAGENTA), number / 25, number))
+    assert reenactor.drive is not None
+    presenter.show = Show.REST
+    assert presenter.settle()
+    presenter.idle(0.2, 5)
+    assert reenactor.drive is None
 
 
 def test_targets_fade_into_each_other_without_a_missing_frame(time: SimulatedTime) -> None:

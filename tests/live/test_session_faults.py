@@ -82,9 +82,9 @@ def test_a_broken_sink_ends_the_session_with_its_error(live: bool, time: Simulat
 def test_the_frame_that_could_not_be_written_is_counted(live: bool, time: SimulatedTime) -> None:
     sink = FakeSink(live=live, fails_at=4)
     session = make_session(FakeSource(None, live=live, time=time), FakeReenactor(), sink, time)
-    with session:
-        session.start()
-        until(lambda: session.ended(0.0))
+    with session, pytest.raises(SinkError, match="broken"):
+        session.start()  # may raise it already
+        session.wait(20.0)
     stats = session.stats()
     assert stats.drops["output failed"] == 1
     assert all_frames_are_counted(stats)
