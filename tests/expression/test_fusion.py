@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
-from reenact.errors import ReenactError
 from reenact.expression.driving import Addition, nothing
 from reenact.expression.fusion import Fusion
 from reenact.expression.measures import MOUTH_OPEN, MOUTH_WIDTH, measure
@@ -17,7 +15,6 @@ from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import mode_for
 from reenact.face.geometry import (
     canonical_face,
-    crop_transform,
     estimate_pose,
     face_box,
     mirrored_deviation,
@@ -25,16 +22,14 @@ from reenact.face.geometry import (
     rotation_vector,
     to_face_frame,
     to_image,
-    transform_points,
 )
 from reenact.face.regions import lid_gaps, lip_gaps
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Landmarks, Pose
 from support.faces import deviation_of, target_units
+from support.fusions import FPS, FRONT, another_face, in_picture, start, target_points
 
 NAMES = list(ACTION_UNITS)
-FPS = 30.0
-FRONT = Pose(np.eye(3, dtype=np.float32), np.array([320, 240, 0], np.float32), 90.0)
 GIVEN = {
     "mouth_open": ("mouth_open",),
     "smile": ("smile_left", "smile_right"),
@@ -42,54 +37,6 @@ GIVEN = {
     "blink_left": ("blink_left",),
     "blink_right": ("blink_right",),
 }
-
-
-@pytest.fixture(autouse=True)
-def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REENACT_DATA", str(tmp_path / "data"))
-
-
-def another_face() -> Array:
-    """Return a person with a wider mouth, narrower eyes and a longer face than the canonical."""
-    face = canonical_face() * np.array([1.0, 1.06, 0.97], np.float32)
-    around = np.exp(-(((face - face[14]) / 0.5) ** 2).sum(axis=1, keepdims=True))
-    face = face + 0.15 * around * np.array([1, 0, 0], np.float32) * face
-    upper = [159, 158, 160, 157, 161, 386, 385, 387, 384, 388]
-    face[upper, 1] += 0.03
-    return np.asarray(face, dtype=np.float32)
-
-
-def target_points() -> Array:
-    """Return `another_face` in its crop of 256 px, turned a little."""
-    turn = rotation_matrix(np.array([0.05, -0.12, 0.04], np.float32))
-    points = to_image(another_face(), Pose(turn, np.array([300, 200, 0], np.float32), 100.0))
-    return transform_points(points, crop_transform(points, 256))
-
-
-def in_picture(shape: Array, pose: Pose = FRONT) -> Landmarks:
-    return Landmarks(to_image(shape, pose), 1.0, (640, 480))
-
-
-def start(
-    settings: FusionSettings | None = None,
-    target: Array | None = None,
-    neutral: Array | None = None,
-    smooth: bool = False,
-) -> Fusion:
-    """Return a fusion whose actor rests and has said so, at 4 s."""
-    fusion = Fusion(
-        settings or FusionSettings(),
-        SmoothingSettings(enabled=smooth),
-        target_points() if target is None else target,
-        ActorSettings(),
-        neutrals=NeutralStore(),
-    )
-    rest = canonical_face() if neutral is None else neutral
-    for number in range(60):
-        if number == 15:
-            fusion.set_neutral()
-        fusion.express(in_picture(rest), 2 + number / FPS)
-    return fusion
 
 
 def acted(
@@ -133,6 +80,12 @@ def test_smoothing_that_is_switched_on_again_does_not_remember(method: str) -> N
 def test_an_actor_at_rest_leaves_the_target_at_rest(method: str) -> None:
     fusion = start(settings_of(method))
     assert in_iod(acted(fusion, canonical_face()), target_points()) < 1e-3
+
+
+def test_the_two_methods_differ() -> None:
+    shape = canonical_face() + deviation_of(mouth_open=1)
+    shown = [acted(start(settings_of(method)), shape) for method in ("direct", "network")]
+    assert in_iod(shown[0], shown[1]) > 1e-3
 
 
 def test_intensity_zero_is_the_neutral(method: str) -> None:
@@ -324,115 +277,6 @@ def test_smoothing_leaves_a_blink(method: str) -> None:
     track = np.stack(seen)[:, row]
     assert track.max() > 0.7
     assert int(track.argmax()) in (3, 4)
-
-
-# --- the neutral ------------------------------------------------------------------------------
-
-
-def stored_fusion(actor: ActorSettings) -> Fusion:
-    """A fusion that keeps neutrals in the test's data folder."""
-    return Fusion(
-        FusionSettings(), SmoothingSettings(), target_points(), actor, neutrals=NeutralStore()
-    )
-
-
-def test_set_neutral_takes_the_present_face() -> None:
-    fusion = start(FusionSettings(method="direct"))
-    smiling = canonical_face() + deviation_of(smile_left=0.6, smile_right=0.6)
-    for number in range(15):
-        fusion.express(in_picture(smiling), 4 + number / FPS)
-    fusion.set_neutral()
-    fusion.undo_neutral()
-    expression = fusion.express(in_picture(smiling), 4.5)
-    assert expression.action_units[NAMES.index("smile_left")] > 0.3, "undone before the next frame"
-    fusion.set_neutral()
-    for number in range(60):
-        expression = fusion.express(in_picture(smiling), 4.6 + number / FPS)
-    assert np.linalg.norm(expression.deviation, axis=1).mean() < 1e-3
-    stored = NeutralStore().load("default")
-    assert stored is not None
-    np.testing.assert_allclose(stored, smiling, atol=5e-3)
-    fusion.undo_neutral()
-    for number in range(60):
-        expression = fusion.express(in_picture(smiling), 6.5 + number / FPS)
-    assert expression.action_units[NAMES.index("smile_left")] > 0.3
-    again = NeutralStore().load("default")
-    assert again is not None
-    np.testing.assert_allclose(again, canonical_face(), atol=5e-3)
-
-
-def test_a_neutral_is_stored_and_used_again() -> None:
-    start(neutral=another_face())
-    again = stored_fusion(ActorSettings())
-    smiling = another_face() + deviation_of(smile_left=0.8, smile_right=0.8)
-    units = again.express(in_picture(smiling), 0.0).action_units
-    assert units[NAMES.index("smile_left")] > 0.6
-
-
-def test_a_fresh_neutral_does_not_become_the_stored_one() -> None:
-    actor = ActorSettings(neutral="fresh")
-    fusion = stored_fusion(actor)
-    for number in range(100):
-        fusion.express(in_picture(another_face()), number / FPS)
-    assert NeutralStore().load("default") is None
-
-
-def test_a_source_that_starts_again_is_no_trouble() -> None:
-    fusion = start(smooth=True)
-    shape = canonical_face() + deviation_of(mouth_open=0.9)
-    for number in range(10):
-        expression = fusion.express(in_picture(shape), number / FPS)
-    assert expression.action_units[NAMES.index("mouth_open")] > 0.8
-
-
-def test_another_persons_neutral_is_not_used_in_silence(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    stranger = another_face() * np.array([1.15, 0.85, 1], np.float32)
-    NeutralStore().save("default", stranger)
-    fusion = stored_fusion(ActorSettings())
-    with caplog.at_level(logging.WARNING):
-        for number in range(150):
-            expression = fusion.express(in_picture(canonical_face()), number / FPS)
-    assert "The neutral stored for the actor 'default' does not fit this face" in caplog.text
-    assert np.linalg.norm(expression.deviation, axis=1).mean() < 0.005
-
-
-def test_only_the_stored_neutral_needs_a_stored_neutral() -> None:
-    actor = ActorSettings(neutral="stored", name="nobody yet")
-    with pytest.raises(ReenactError, match=r"No neutral is stored for the actor 'nobody yet'"):
-        stored_fusion(actor)
-
-
-@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 broken"])
-def test_a_damaged_neutral_is_found_anew(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    path = NeutralStore().path("default")
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    with pytest.raises(ReenactError, match="delete it"):
-        NeutralStore().load("default")
-    with caplog.at_level(logging.WARNING):
-        fusion = stored_fusion(ActorSettings())
-    assert fusion.actor_neutral is None
-    assert "damaged" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["me", "../../etc/passwd", "Zoë & Max", ".", "a" * 64])
-def test_any_name_gives_a_file_inside_the_folder(name: str) -> None:
-    NeutralStore().save(name, canonical_face())
-    assert NeutralStore().path(name).parent.name == "actors"
-    stored = NeutralStore().load(name)
-    assert stored is not None
-    np.testing.assert_array_equal(stored, canonical_face())
-    assert not list(NeutralStore().path(name).parent.glob("*.part"))
-
-
-def test_a_reset_keeps_the_neutral_and_drops_the_filters() -> None:
-    fusion = start(smooth=True)
-    fusion.reset()
-    shape = canonical_face() + deviation_of(mouth_open=0.9)
-    expression = fusion.express(in_picture(shape), 100.0)
-    assert expression.action_units[NAMES.index("mouth_open")] > 0.8
 
 
 @pytest.mark.faces

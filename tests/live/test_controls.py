@@ -76,6 +76,7 @@ def test_the_state_of_a_healthy_session(stage: Stage) -> None:
     assert state["delay_ms"] <= 1000 / OUTPUT_FPS
     assert state["outputs"] == [{"name": "first", "error": ""}]
     assert state["problems"] == []
+    assert stage.controls.features() == []  # as the fake target is at rest
 
 
 def test_what_is_wrong_is_told_with_what_to_do(
@@ -147,11 +148,30 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
         stage.controls.add_output("nothing")
 
 
+def test_an_output_that_was_refused_is_told_until_it_works_or_is_removed(
+    stage: Stage, tmp_path: Path
+) -> None:
+    paths = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
+    one, two = (f"file:{path}" for path in paths)
+    for path in paths:
+        path.write_bytes(b"in the way")
+        stage.controls.try_output(f"file:{path}")
+    told = {output["name"]: output["error"] for output in stage.controls.outputs()}
+    assert told["first"] == ""
+    assert "already exists" in told[one]
+    assert "already exists" in told[two]
+    paths[0].unlink()
+    stage.controls.add_output(one)
+    stage.controls.remove_output(two)
+    assert stage.controls.outputs() == [{"name": name, "error": ""} for name in ("first", one)]
+
+
 def test_an_output_that_is_added_later_replaces_no_input(stage: Stage, tmp_path: Path) -> None:
     actor, other = tmp_path / "actor.mp4", tmp_path / "other.mp4"
     actor.write_bytes(b"the actor")
     stage.session.settings.output.overwrite = True
     controls = Controls(stage.session, inputs={"source": actor, "track": None})
+    other.write_bytes(b"what output.overwrite lets it replace")
     with pytest.raises(SinkError, match="is the source itself"):
         controls.add_output(f"file:{actor}")
     controls.add_output(f"file:{other}")

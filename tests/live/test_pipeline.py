@@ -20,7 +20,7 @@ from reenact.live.drives import resting_drive
 from reenact.live.pipeline import RETURN_S, Reenactor, open_reenactor
 from reenact.live.prepared_target import prepare_target
 from reenact.stats import StepTimer
-from reenact.types import Array, Frame, Image, Landmarks, Pose
+from reenact.types import Array, Frame, Image, Landmarks, Pose, Target
 from support.actor import AT_REST, FPS, MOUTH_OPENS, acted
 from support.faces import plain_target, portrait_target, target_units
 from support.fakes import GREEN, MAGENTA, FakeRenderer, FakeTracker, plain
@@ -325,9 +325,16 @@ def test_after_a_failed_frame_the_target_goes_from_rest_to_the_actor_again() -> 
     assert max(np.diff(way)) < 0.25 * way[-1]
 
 
+def switched(stage: Stage, target: Target) -> FakeRenderer:
+    """Show another target from the next frame on; return its renderer."""
+    renderer, rest = FakeRenderer(), resting_drive(target.neutral)
+    stage.reenactor.switch(prepare_target(target, "copy", renderer, rest, stage.settings.output))
+    renderer.drives.clear()
+    return renderer
+
+
 def test_a_new_target_shows_nothing_of_the_one_before() -> None:
     """Its face is elsewhere in the crop; its colour is so close that the filter would keep it."""
-    stage, renderer = Stage(), FakeRenderer()
     moved = TARGET.neutral + np.array([12, 0, 0], np.float32)
     other = replace(
         TARGET,
@@ -336,26 +343,20 @@ def test_a_new_target_shows_nothing_of_the_one_before() -> None:
         landmarks=moved[None],
         neutral=moved,
     )
-    rest = resting_drive(moved)
-
-    def switch() -> Image:
-        output = stage.settings.output
-        stage.reenactor.switch(prepare_target(other, "copy", renderer, rest, output))
-        renderer.drives.clear()
+    for before, now in (
+        (posed(12.0), None),  # the face is lost in the same moment
+        (posed(0.0, 250.0), posed(0.0, 250.0)),  # another face, to which the target goes over
+    ):
+        stage = Stage()
+        stage.act(posed(), 20)
+        stage.act(before)
+        renderer = switched(stage, other)
         assert stage.reenactor.drive is None
-        return stage.reenactor.idle(0.0, 0).image
-
-    stage.act(posed(), 20)
-    stage.act(posed(12.0), 20)
-    alone = switch()
-    np.testing.assert_array_equal(alone, np.full_like(alone, np.add(GREEN, 2)))
-    assert not renderer.drives  # else it would have the expression of the other target's face
-    stage.act(posed(12.0))
-    stage.act(posed(0.0, 250.0))  # another face, to which the target goes over
-    switch()
-    shown = stage.act(posed(0.0, 250.0))[0]
-    np.testing.assert_array_equal(shown, alone)
-    assert float(np.abs(renderer.drives[-1].landmarks - moved).mean()) < 1.0
+        (shown,) = stage.act(now)
+        np.testing.assert_array_equal(shown, np.full_like(shown, np.add(GREEN, 2)))
+        assert len(renderer.drives) == (now is not None)
+        for drive in renderer.drives:
+            assert float(np.abs(drive.landmarks - moved).mean()) < 1.0
 
 
 def test_each_target_is_drawn_by_its_own_renderer_unless_the_user_has_chosen_one() -> None:

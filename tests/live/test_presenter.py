@@ -62,11 +62,13 @@ def show(what: Show) -> Callable[[Session], None]:
 
 
 def test_panic_shows_the_target_at_rest_at_once_and_until_it_ends(time: SimulatedTime) -> None:
-    sink, _ = play(time, {20: show(Show.REST), 40: show(Show.LIVE)})
+    sink, session = play(time, {20: show(Show.REST), 40: show(Show.LIVE)})
     colours = sink.colours
     assert colours[10:20] == [GREEN] * 10
     assert colours[23:40] == [BLUE] * 17
     assert colours[43:] == [GREEN] * len(colours[43:])
+    # At its begin and end; at rest the idle life goes on.
+    assert cast(FakeReenactor, session.reenactor).resets == 2
 
 
 def test_a_wish_that_fails_is_told_and_the_session_goes_on(
@@ -195,3 +197,32 @@ def test_no_delay_is_measured_while_the_target_does_not_follow(time: SimulatedTi
     """OBS's microphones are delayed by it."""
     _, session = play(time, {20: show(Show.FROZEN), 40: show(Show.REST)})
     assert session.recorder.latency.samples_ms().size == pytest.approx(20, abs=3)
+
+
+class OneAlpha(FakeReenactor):
+    """Its pictures have an alpha channel of one value; None: they have none."""
+
+    level: int | None = 200
+
+    def step(self, frame: Frame) -> Frame:
+        alpha = None if self.level is None else np.full((48, 64), self.level, np.uint8)
+        return replace(super().step(frame), alpha=alpha)
+
+
+@pytest.mark.parametrize(("level", "halfway"), [(0, 100), (None, None)])
+def test_outlines_fade_into_each_other_if_both_targets_have_one(
+    level: int | None, halfway: int | None
+) -> None:
+    reenactor = OneAlpha()
+    presenter = Presenter(reenactor, Recorder())
+
+    def alpha(time_s: float) -> int | None:
+        presenter.settle()
+        picture = presenter.step(Frame(plain(MAGENTA), time_s, 0))
+        return None if picture.alpha is None else round(float(picture.alpha.mean()))
+
+    assert alpha(0.0) == 200
+    reenactor.level = level
+    presenter.switch(cast(PreparedTarget, None))  # the fake draws it in red
+    seen = [alpha(1.0), alpha(1.0 + FADE_S / 2), alpha(1.0 + FADE_S)]
+    assert seen == [None if level is None else 200, halfway, level]

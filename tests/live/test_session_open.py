@@ -9,6 +9,7 @@ import av
 import pytest
 
 from reenact.expression.neutral_store import NeutralStore
+from reenact.live.controls import Controls
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
 from reenact.storage import DEMO_ACTOR
@@ -53,13 +54,32 @@ def test_a_warning_names_the_outputs_that_keep_the_background_once(
     assert all(str(told) in text and "--sink obs" in text for text in warnings)
 
 
+def heard_s(path: Path) -> float:
+    """Return the duration of a file's sound."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return 0.0
+        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
 def test_the_sound_of_a_video_is_written_to_a_file(tmp_path: Path) -> None:
     talk, out = write_talk(tmp_path / "talk.mp4", beep_s=0.2), tmp_path / "out.mp4"
     with open_session(f"video:{talk}", sink=f"file:{out}") as session:
         session.run()
-    with av.open(str(out)) as container:
-        heard_s = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
-    assert heard_s == pytest.approx(2.0, abs=0.05)
+    assert heard_s(out) == pytest.approx(2.0, abs=0.05)
+
+
+def test_only_a_file_that_shows_the_video_from_its_begin_gets_its_sound(tmp_path: Path) -> None:
+    talk = write_talk(tmp_path / "talk.mp4", beep_s=0.2)
+    early, late = tmp_path / "early.mp4", tmp_path / "late.mp4"
+    with open_session(f"video:{talk}") as session:
+        controls = Controls(session)
+        controls.add_output(f"file:{early}")
+        session.recorder.frame_out(None)
+        controls.add_output(f"file:{late}")
+        session.run()
+    assert heard_s(early) == pytest.approx(2.0, abs=0.05)
+    assert heard_s(late) == 0
 
 
 def test_the_device_is_that_of_the_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
