@@ -99,6 +99,33 @@ def test_what_is_wrong_is_told_with_what_to_do(
     assert "second cannot be opened" in stage.problems()["outputs"]
 
 
+def test_a_slow_output_is_told_once_the_session_is_warm(stage: Stage, time: SimulatedTime) -> None:
+    stage.sink.on_write = lambda number: time.sleep(0.05)
+    assert stage.problems() == {}
+    begin_s = time.now_s
+    until(lambda: time.now_s > begin_s + 6)
+    stage.controls.snapshot()
+    until(lambda: time.now_s > begin_s + 12)
+    assert stage.problems() == {"fps": "20 frames a second instead of 50."}
+    assert stage.controls.snapshot()["slow"]
+
+
+@pytest.mark.parametrize("live_sink", [False, True])
+def test_a_file_is_slow_only_if_somebody_watches_it(live_sink: bool, time: SimulatedTime) -> None:
+    sink = FakeSink("first", live=live_sink, on_write=lambda number: time.sleep(0.05))
+    session = Session(
+        Settings(), FakeSource(None, fps=40.0), FakeReenactor(), SinkSet([sink]), clock=time.clock
+    )
+    with session:
+        controls = Controls(session, now_s=lambda: time.now_s)
+        session.start()
+        for end_s in (6, 12):
+            until(lambda: time.now_s > 1000 + end_s)  # noqa: B023 - called at once
+            state = controls.snapshot()
+    assert state["wanted_fps"] == 40
+    assert state["slow"] == live_sink
+
+
 def test_a_fatal_error_is_told(time: SimulatedTime) -> None:
     stage = Stage(time, fails="all")
     with stage.session, pytest.raises(RuntimeError):
@@ -198,7 +225,7 @@ def test_a_recording_that_no_picture_reached_is_none() -> None:
 def test_recordings_of_the_same_second_are_all_kept(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("platformdirs.user_videos_path", lambda: tmp_path)
+    monkeypatch.setattr("platformdirs.user_videos_path", lambda: tmp_path / "Videos")
     clock = Mock(now=Mock(return_value=datetime(2026, 1, 2, 3, 4, 5)))
     monkeypatch.setattr("reenact.live.controls.datetime.datetime", clock)
     paths = []
@@ -312,8 +339,10 @@ class Gate:
 
     reached: threading.Event = field(default_factory=threading.Event)
     passed: threading.Event = field(default_factory=threading.Event)
+    opened: list[str] = field(default_factory=list)
 
     def open_target(self, *arguments: Any, **named: Any) -> Target:
+        self.opened.append(arguments[0])
         self.reached.set()
         assert self.passed.wait(60.0)
         return open_target(*arguments, **named)
@@ -335,6 +364,27 @@ def during_a_switch(
         for one in done:
             one.result(60.0)
     controls.session.presenter.settle()
+
+
+def test_of_several_targets_asked_for_at_once_the_last_is_shown(
+    plain_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, shown = Gate(), list[str]()
+    monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
+    controls = Controls(plain_session, "astronaut")
+    controls.on_switch = shown.append
+    with ThreadPoolExecutor() as threads:
+        asked = []
+        for name in ("astronaut", "astronaut", "robin"):
+            asked.append(threads.submit(controls.switch_target, name))
+            assert gate.reached.wait(60.0)
+            sleep(0.2)  # so that it has begun
+        gate.passed.set()
+        assert [one.result(60.0) for one in asked] == [False, False, True]
+    assert gate.opened == ["astronaut", "robin"]
+    assert shown == ["robin"]
+    plain_session.presenter.settle()
+    assert (controls.target, plain_session.reenactor.target.name) == ("robin", "robin")
 
 
 def test_a_size_that_changes_during_a_switch_keeps_the_new_target(

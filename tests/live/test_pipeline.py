@@ -377,6 +377,19 @@ def test_a_target_without_pictures_is_refused() -> None:
         open_reenactor(settings(), empty, StepTimer())
 
 
+def test_the_target_goes_to_rest_while_no_frames_come() -> None:
+    stage = Stage()
+    stage.act(posed(), 20)
+    stage.act(posed(12.0), 20)
+    whole = stage.moved()[-1]
+    stage.renderer.drives.clear()
+    for number in range(RETURN_FRAMES + 1):
+        picture = stage.reenactor.idle((41 + number) / FPS, 0).image
+    np.testing.assert_array_equal(picture, stage.rest)
+    assert stage.reenactor.drive is None
+    assert max(np.abs(np.diff([whole, *stage.moved(), 0.0]))) < 0.25 * whole
+
+
 def test_an_emotion_is_shown_while_no_frames_come() -> None:
     stage = Stage()
     stage.settings.drive.emotion = "happy"
@@ -442,3 +455,29 @@ def test_a_picture_that_trembles_is_steadied_until_the_face_is_lost() -> None:
     inside = np.stack(stage.act(posed(), 20))[1:, 60:90, 60:90].astype(np.float32)
     assert float(np.abs(np.diff(inside, axis=0)).mean()) < 0.3
     np.testing.assert_array_equal(stage.act(None, RETURN_FRAMES)[-1], stage.rest)
+
+
+def test_after_a_reset_the_target_comes_from_rest() -> None:
+    stage = Stage()
+    stage.act(posed(), 20)
+    stage.act(posed(12.0), 20)
+    whole = stage.moved()[-1]
+    before = stage.tracker.resets, stage.renderer.resets
+    stage.reenactor.reset()
+    assert (stage.tracker.resets, stage.renderer.resets) == (before[0] + 1, before[1] + 1)
+    np.testing.assert_array_equal(stage.reenactor.idle(1.7, 0).image, stage.rest)
+    stage.renderer.drives.clear()
+    stage.act(posed(12.0), 3)
+    assert stage.moved()[0] < 0.25 * whole
+
+
+def test_a_tracked_face_that_trembles_is_steadied() -> None:
+    jitter = []
+    for smooth in (False, True):
+        stage = Stage()
+        stage.settings.smoothing.enabled = smooth
+        for number in range(30):
+            stage.act(posed(0.0, 0.5 * (-1) ** number))
+        x = [float(drive.landmarks[:, 0].mean()) for drive in stage.renderer.drives[-10:]]
+        jitter.append(float(np.abs(np.diff(x)).mean()))
+    assert jitter[1] < 0.5 * jitter[0]

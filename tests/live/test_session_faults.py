@@ -33,12 +33,22 @@ def test_a_frame_that_cannot_be_rendered_becomes_the_target_at_rest(time: Simula
     assert (stats.frames_out, stats.failures) == (6, 2)
 
 
-def test_if_even_the_target_at_rest_fails_a_plain_card_is_shown(time: SimulatedTime) -> None:
+def test_a_renderer_that_fails_now_and_then_does_not_end_the_session(time: SimulatedTime) -> None:
+    count = 2 * MAX_FAILURES_IN_A_ROW + 4
+    stats = run(FakeSource(count), FakeReenactor(fails=range(0, count, 2)), FakeSink(), time)
+    assert (stats.frames_out, stats.failures) == (count, count // 2)
+
+
+def test_if_even_the_target_at_rest_fails_a_plain_card_is_shown(
+    time: SimulatedTime, caplog: pytest.LogCaptureFixture
+) -> None:
     sink = FakeSink()
-    run(FakeSource(4), FakeReenactor(fails=[1], idle_fails=True), sink, time)
-    card = sink.frames[1].image
-    assert card.shape == (48, 64, 3)
-    assert card.min() == card.max()
+    run(FakeSource(4), FakeReenactor(fails=[1, 2], idle_fails=True), sink, time)
+    for card in (sink.frames[1].image, sink.frames[2].image):
+        assert card.shape == (48, 64, 3)
+        assert card.min() == card.max()
+    told = [text.partition(":")[0] for text in caplog.messages]
+    assert told == ["A frame could not be rendered", "The target at rest could not be drawn."]
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -51,7 +61,9 @@ def test_a_renderer_that_always_fails_ends_the_session(live: bool, time: Simulat
     assert set(sink.colours) == {BLUE}
 
 
-def test_a_live_output_stays_open_though_the_renderer_fails_for_good(time: SimulatedTime) -> None:
+def test_a_live_output_stays_open_though_the_renderer_fails_for_good(
+    time: SimulatedTime, caplog: pytest.LogCaptureFixture
+) -> None:
     sink = FakeSink(live=True)
     reenactor = FakeReenactor(fails=range(5, 1000))
     session = make_session(FakeSource(None, live=True, time=time), reenactor, sink, time)
@@ -62,6 +74,14 @@ def test_a_live_output_stays_open_though_the_renderer_fails_for_good(time: Simul
     assert GREEN in sink.colours
     assert sink.colours[-1] == BLUE
     assert session.error is None
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert told == [
+        ("WARNING", "A frame could not be rendered: the fake renderer fails"),
+        (
+            "ERROR",
+            "The target stays at rest, because no frame can be rendered: the fake renderer fails",
+        ),
+    ]
     source = FakeSource(50)
     with pytest.raises(RuntimeError, match="fake renderer"):
         run(source, FakeReenactor(fails=range(5, 1000)), FakeSink(), time)
@@ -96,8 +116,9 @@ def test_a_sink_that_cannot_be_opened_is_an_error_before_anything_is_read(
     time: SimulatedTime,
 ) -> None:
     source = FakeSource(None)
-    with pytest.raises(SinkError, match="cannot be opened"):
-        run(source, FakeReenactor(), FakeSink(open_fails=True), time)
+    session = make_session(source, FakeReenactor(), FakeSink(open_fails=True), time)
+    with session, pytest.raises(SinkError, match="cannot be opened"):
+        session.start()
     assert source.reads == 0
 
 

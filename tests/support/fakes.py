@@ -276,7 +276,7 @@ class FakeTracker:
         self, face: Landmarks | None, absent: Collection[int] = (), fails: Collection[int] = ()
     ) -> None:
         self.face = face
-        self.calls = 0
+        self.calls = self.resets = 0
         self._absent = absent
         self._fails = fails
 
@@ -288,7 +288,7 @@ class FakeTracker:
         return None if number in self._absent else self.face
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        self.resets += 1
 
     def close(self) -> None:
         """Nothing is held."""
@@ -306,6 +306,7 @@ class FakeRenderer:
 
     def __init__(self, fails: Collection[int] = (), levels: Sequence[int] = (0,)) -> None:
         self.drives: list[Drive] = []
+        self.resets = 0
         self._levels = levels
         self._target: Target | None = None
         self._fails = fails
@@ -323,7 +324,7 @@ class FakeRenderer:
         return np.array(self._target.references[0] + level, np.uint8)
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        self.resets += 1
 
 
 def until(look: Callable[[], T | None], timeout_s: float = 60.0, what: str = "") -> T:
