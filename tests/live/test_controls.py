@@ -99,15 +99,23 @@ def test_what_is_wrong_is_told_with_what_to_do(
     assert "second cannot be opened" in stage.problems()["outputs"]
 
 
-def test_a_slow_output_is_told_once_the_session_is_warm(stage: Stage, time: SimulatedTime) -> None:
-    stage.sink.on_write = lambda number: time.sleep(0.05)
-    assert stage.problems() == {}
-    begin_s = time.now_s
-    until(lambda: time.now_s > begin_s + 6)
-    stage.controls.snapshot()
-    until(lambda: time.now_s > begin_s + 12)
-    assert stage.problems() == {"fps": "20 frames a second instead of 50."}
-    assert stage.controls.snapshot()["slow"]
+def test_a_slow_output_is_told_once_the_session_is_warm(time: SimulatedTime) -> None:
+    stage, begin_s = Stage(time), time.now_s
+    told: list[tuple[float, dict[str, str]]] = []
+
+    def write(number: int) -> None:
+        time.sleep(0.05)
+        if number % 20 == 0:
+            told.append((time.now_s - begin_s, stage.problems()))
+
+    stage.sink.on_write = write
+    with stage.session:
+        stage.session.start()
+        until(lambda: told and told[-1][0] > 12)
+    early = [problems for time_s, problems in told if time_s < 5]
+    late = [problems for time_s, problems in told if time_s > 8]
+    assert early == [{}] * 5
+    assert late == [{"fps": "20 frames a second instead of 50."}] * len(late)
 
 
 @pytest.mark.parametrize("live_sink", [False, True])
@@ -146,6 +154,17 @@ def test_neutrals_are_set_and_taken_back_by_the_work_thread(stage: Stage) -> Non
     with pytest.raises(ReenactError, match="paused"):
         stage.controls.set_neutral()
     assert stage.reenactor.neutrals == 1
+
+
+def test_the_actors_picture_is_kept_only_while_it_is_watched(stage: Stage) -> None:
+    stage.frames(5)
+    assert stage.controls.actor_picture() is None
+    stage.controls.watch_actor(True)
+    picture = until(lambda: stage.session.actor_frame).image
+    assert tuple(picture[0, 0]) == MAGENTA
+    assert stage.controls.actor_picture() is not None
+    stage.controls.watch_actor(False)
+    until(lambda: stage.controls.actor_picture() is None)
 
 
 def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path: Path) -> None:

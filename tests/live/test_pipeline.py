@@ -24,6 +24,7 @@ from reenact.types import Array, Frame, Image, Landmarks, Pose, Target
 from support.actor import AT_REST, FPS, MOUTH_OPENS, acted
 from support.faces import plain_target, portrait_target, target_units
 from support.fakes import GREEN, MAGENTA, FakeRenderer, FakeTracker, plain
+from support.fusions import another_face
 
 TARGET = plain_target(GREEN)
 RETURN_FRAMES = round(RETURN_S * FPS) + 1
@@ -481,3 +482,16 @@ def test_a_tracked_face_that_trembles_is_steadied() -> None:
         x = [float(drive.landmarks[:, 0].mean()) for drive in stage.renderer.drives[-10:]]
         jitter.append(float(np.abs(np.diff(x)).mean()))
     assert jitter[1] < 0.5 * jitter[0]
+
+
+def test_whoever_is_seen_after_the_face_was_lost_is_compared_with_the_actor(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage()
+    stage.act(posed(), 20)
+    shape = another_face() * np.array([1.15, 0.85, 1], np.float32)
+    other = replace(posed(), points=to_image(shape, estimate_pose(TARGET.neutral)))
+    for frames_away, told in ((0, False), (3, True)):
+        stage.act(None, frames_away)
+        stage.act(other, 20)
+        assert ("does not fit this face" in caplog.text) == told

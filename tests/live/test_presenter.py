@@ -109,6 +109,7 @@ def test_a_frozen_picture_stays_while_the_time_goes_on(time: SimulatedTime) -> N
     reenactor = cast(FakeReenactor, session.reenactor)
     assert set(sink.colours[10:]) == {GREEN}
     assert reenactor.steps == pytest.approx(40, abs=3)
+    assert reenactor.looks == pytest.approx(40, abs=3)  # nor is the actor tracked meanwhile
     assert len(sink.frames) == pytest.approx(60, abs=3)
 
 

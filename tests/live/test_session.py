@@ -193,7 +193,9 @@ def test_the_target_at_rest_is_shown_before_the_first_frame(time: SimulatedTime)
     assert set(sink.colours[at_rest:]) == {GREEN}
 
 
-def test_a_camera_that_goes_away_is_covered_by_the_target_at_rest(time: SimulatedTime) -> None:
+def test_a_camera_that_goes_away_is_covered_by_the_target_at_rest(
+    time: SimulatedTime, caplog: pytest.LogCaptureFixture
+) -> None:
     sink = FakeSink(live=True)
     reenactor = FakeReenactor()
     source = FakeSource(20, live=True, fps=OUTPUT_FPS, away=range(10, 30), time=time)
@@ -207,6 +209,7 @@ def test_a_camera_that_goes_away_is_covered_by_the_target_at_rest(time: Simulate
     assert set(sink.colours[back:]) == {GREEN}
     assert stats.frames_in == 20
     assert reenactor.resets == 1
+    assert caplog.messages == ["The fake camera is unplugged.", "fake actor is back."]
 
 
 def test_a_camera_that_hangs_is_covered_too_and_does_not_block_the_end(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from reenact.sources.video_file import VideoSource
 from reenact.stats import StepTimer
 from reenact.types import Frame
 from support.clips import numbered_picture
-from support.fakes import FakeSink
+from support.fakes import FakeSink, until
 
 SIZE = (160, 120)
 
@@ -226,6 +227,56 @@ def test_a_window_that_the_user_closes_ends_the_session() -> None:
     assert together.closed_by_user
 
 
+def test_a_window_that_the_user_closes_goes_if_the_picture_is_also_seen_elsewhere() -> None:
+    window = FakeSink("window", live=True)
+    together = SinkSet([window, NullSink()], ends_with_window=False)
+    together.open(SIZE, 25.0)
+    together.write(frame(0))
+    window.closed_by_user = True
+    assert not together.closed_by_user
+    together.write(frame(1))
+    assert together.names == ("null",)
+    assert together.errors == {}
+    assert (len(window.frames), window.closed) == (1, 1)
+
+
+class Device(FakeSink):
+    """Notes which thread closes it. Unlike a window, it cannot be closed by the user."""
+
+    closed_by: threading.Thread | None = None
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        del self.closed_by_user
+
+    def close(self) -> None:
+        self.closed_by = threading.current_thread()
+        super().close()
+
+
+def test_finishing_a_file_delays_no_picture() -> None:
+    file, window = Device("file"), FakeSink("window")
+    with SinkSet([file, window]) as together:
+        together.open(SIZE, 25.0)
+        together.remove("file")
+        together.write(frame(0))
+        until(lambda: file.closed)
+    assert file.closed_by is not threading.current_thread()
+    assert (len(file.frames), len(window.frames)) == (0, 1)
+
+
+def test_an_output_that_failed_may_be_added_again() -> None:
+    with SinkSet([FakeSink("file", fails_at=0), FakeSink("window")]) as together:
+        together.open(SIZE, 25.0)
+        together.write(frame(0))
+        assert set(together.errors) == {"file"}
+        again = FakeSink("file")
+        assert together.add(again) == "file"
+        assert together.errors == {}
+        together.write(frame(1))
+    assert len(again.frames) == 1
+
+
 def test_equal_names_are_numbered_and_timed() -> None:
     timer = StepTimer()
     with SinkSet([NullSink(), NullSink(), NullSink()], timer) as together:
@@ -253,7 +304,7 @@ def test_a_number_that_is_taken_is_not_given_again() -> None:
 
 
 def test_a_sink_that_is_removed_and_added_at_once_keeps_its_name_and_closes_first() -> None:
-    old, new, closed_before = FakeSink("camera"), FakeSink("camera"), []
+    old, new, closed_before = Device("camera"), Device("camera"), []
     with SinkSet([FakeSink("window"), old]) as together:
         together.open(SIZE, 25.0)
         together.write(frame(0))
@@ -266,6 +317,7 @@ def test_a_sink_that_is_removed_and_added_at_once_keeps_its_name_and_closes_firs
         assert list(together.names) == ["window"]
     assert [len(sink.frames) for sink in (old, new)] == [1, 1]
     assert closed_before == [1]
+    assert old.closed_by is threading.current_thread()
 
 
 def test_an_empty_set_is_refused() -> None:
