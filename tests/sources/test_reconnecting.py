@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,7 @@ class ScriptedSource(ClosesOnExit):
 
     live = True
     name = "scripted"
-    size = (2, 2)
+    size = pictures = (2, 2)
     fps = 30.0
 
     def __init__(self, frames: int, is_last: bool, log: list[str]) -> None:
@@ -189,7 +190,8 @@ class ScriptedSource(ClosesOnExit):
         if self._left:
             self._left -= 1
             self._log.append("frame")
-            return Frame(np.zeros((2, 2, 3), np.uint8), time.monotonic(), 0)
+            width, height = self.pictures
+            return Frame(np.zeros((height, width, 3), np.uint8), time.monotonic(), 0)
         if self._is_last:
             return None
         raise SourceError("The script failed.")
@@ -235,3 +237,16 @@ def test_every_frame_is_read_or_counted_as_dropped_across_failures(
     assert source.reopened == log.count("opened") - 1
     assert source.reopened == 1 + sum(count is not None for count in others)
     assert log[-1] == "closed"
+
+
+def test_another_camera_that_comes_in_place_of_the_first_is_described_anew() -> None:
+    one, other = (ScriptedSource(1, is_last=False, log=[]) for _ in range(2))
+    other.name, other.fps = "other", 15.0
+    other.pictures = (4, 6)  # not as it said when it was opened
+    script = iter([one, other])
+    with ReconnectingSource(lambda: next(script), first_pause_s=1e-4) as source:
+        frame: Frame | None = None
+        while frame is None or frame.size != (4, 6):
+            with suppress(SourceUnavailable):
+                frame = source.read()
+        assert (source.name, source.size, source.fps) == ("other", (4, 6), 15.0)
