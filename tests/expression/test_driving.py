@@ -18,7 +18,8 @@ from reenact.expression.tracks import load_track
 from reenact.face.geometry import canonical_face
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array
-from support.faces import portrait_landmarks, target_units, units_of
+from support.faces import deviation_of, portrait_landmarks, target_units, units_of
+from support.fusions import in_picture, start, target_points
 
 DT_S = 1 / 25
 HAPPY = EMOTIONS.index("happy")
@@ -120,6 +121,19 @@ def test_a_key_moves_any_targets_landmarks_more_with_more_intensity(emotion: str
         weights.append(float(emotion_weights(target_units(points, target))[number]))
     assert weights[0] < weights[1] < weights[2]
     assert weights[2] > 0.7
+
+
+def test_an_emotion_is_added_to_what_the_actor_does_or_replaces_it() -> None:
+    speaking = in_picture(canonical_face() + deviation_of(mouth_open=0.8))
+    opened = []
+    for mix in (0.0, 1.0):
+        fusion = start(FusionSettings(method="direct"))
+        addition = run(Driver(DriveSettings(emotion="sad", mix=mix)), 1.0)[-1]
+        points = fusion.fuse(fusion.express(speaking, 4.0), addition)
+        units = target_units(points, target_points())
+        opened.append(float(units[ACTION_UNITS.index("mouth_open")]))
+    assert opened[0] > 0.5
+    assert opened[1] < 0.2
 
 
 def test_without_anything_the_target_alone_is_at_rest() -> None:

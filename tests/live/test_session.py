@@ -12,9 +12,11 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from reenact.config import Settings
 from reenact.errors import ConfigError
 from reenact.live.controls import Controls
-from reenact.live.session import AWAY_S
+from reenact.live.session import AWAY_S, Session
+from reenact.sinks.fanout import SinkSet
 from reenact.types import Frame
 from support.clips import corners, four_colours
 from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, until
@@ -147,6 +149,26 @@ def test_a_size_is_not_lowered_further_while_it_is_being_prepared(time: Simulate
     )
     run(source, reenactor, FakeSink(live=True), time)
     assert set(reenactor.drawn_at) == {1024, 720}
+
+
+def test_the_size_stays_if_the_user_does_not_want_it_adapted(time: SimulatedTime) -> None:
+    source = FakeSource(400, live=True, fps=30.0, time=time)
+    reenactor = FakeReenactor(step=lambda _: time.sleep(0.05), crop_px=1024)
+    settings = Settings.model_validate({"renderer": {"adaptive": False}})
+    output = SinkSet([FakeSink(live=True)])
+    with Session(settings, source, reenactor, output, clock=time.clock) as session:
+        session.start()
+        until(lambda: session.wait(0.0))
+    assert set(reenactor.drawn_at) <= {1024}
+
+
+def test_the_next_target_is_drawn_at_its_own_size(time: SimulatedTime) -> None:
+    def switch(number: int) -> None:
+        reenactor.crop_px = 256 if number < 20 else 512
+
+    reenactor = FakeReenactor(step=switch)
+    run(FakeSource(40, live=True, time=time), reenactor, FakeSink(live=True), time)
+    assert (reenactor.drawn_at[0], reenactor.drawn_at[-1]) == (256, 512)
 
 
 def test_a_slow_output_drops_pictures(time: SimulatedTime) -> None:

@@ -26,6 +26,7 @@ from support.cameras import (
     read_until_lost,
 )
 from support.clips import number_of
+from support.fakes import until
 
 
 def reopening(state: FaultState) -> ReconnectingSource:
@@ -250,3 +251,21 @@ def test_another_camera_that_comes_in_place_of_the_first_is_described_anew() -> 
             with suppress(SourceUnavailable):
                 frame = source.read()
         assert (source.name, source.size, source.fps) == ("other", (4, 6), 15.0)
+
+
+def test_while_a_source_is_away_each_read_waits_and_tells_the_latest_reason() -> None:
+    script = [ScriptedSource(1, is_last=False, log=[])]
+
+    def open_source() -> ScriptedSource:
+        if not script:
+            raise SourceError("It is busy.")
+        return script.pop()
+
+    with ReconnectingSource(open_source, timeout_s=0.2, first_pause_s=1e-3) as source:
+        until(lambda: source.problem == "It is busy.")
+        assert source.read() is not None  # from before
+        begin_s = time.monotonic()
+        for _ in range(3):  # the first at once
+            with pytest.raises(SourceUnavailable, match=r"It is busy\."):
+                source.read()
+        assert time.monotonic() - begin_s > 0.35

@@ -67,6 +67,7 @@ def test_an_exported_file_imports_elsewhere(
 ) -> None:
     store.create(target, write_weights(tmp_path) if trained else None)
     path = store.export_file("somebody", tmp_path)
+    assert store.export_file("somebody", path) == path  # the suffix is there already
     assert path == tmp_path / f"somebody{SUFFIX}"
     elsewhere = TargetStore(tmp_path / "elsewhere")
     assert elsewhere.import_file(path) == "somebody"

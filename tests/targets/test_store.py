@@ -294,8 +294,10 @@ def test_attached_weights_are_copied_and_required(
 ) -> None:
     store.create(target)
     assert store.weights_path("somebody") is None
+    assert store.irreplaceable_parts("somebody") == ()
     trained = write_weights(tmp_path)
     store.attach_weights("somebody", trained, "other_renderer")
+    assert store.irreplaceable_parts("somebody") == ("trained weights",)
     loaded = store.load("somebody")
     assert loaded.renderer == "other_renderer"
     path = store.weights_path("somebody")
@@ -338,6 +340,23 @@ def test_points_that_fit_no_picture_change_nothing(store: TargetStore) -> None:
     assert same_target(store.load("several"), several)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+def test_a_target_is_not_changed_while_it_is_trained(store: TargetStore) -> None:
+    target = replace(portrait_target(), name="drawn")
+    store.create(target)
+    changes: list[Callable[[], object]] = [
+        lambda: store.place_points("drawn", {"chin": (128.0, 240.0)}),
+        lambda: store.rename("drawn", "other"),
+        lambda: store.remove("drawn"),
+    ]
+    with store.training("drawn"):
+        for change in changes:
+            with pytest.raises(TargetError, match="drawn is being trained; wait"):
+                change()
+    assert store.list() == ("drawn",)
+    assert same_target(store.load("drawn"), target)
+
+
 def test_footage_is_kept_but_not_exported(
     store: TargetStore, target: Target, tmp_path: Path
 ) -> None:
@@ -347,6 +366,7 @@ def test_footage_is_kept_but_not_exported(
     store.create(target, footage=clips)
     assert (store.folder_of("somebody") / "footage" / "talk.mp4").read_bytes() == b"film"
     assert "footage: talk" in store.show("somebody")
+    assert store.irreplaceable_parts("somebody") == ("footage",)
     with zipfile.ZipFile(store.export_file("somebody", tmp_path)) as archive:
         assert not [name for name in archive.namelist() if "talk" in name]
     store.remove("somebody")
