@@ -180,6 +180,18 @@ def test_an_actor_after_a_loss_of_the_face_replaces_the_one_before(model: FaceMo
     assert distance(neutrals[-1], second) < 0.6 * distance(neutrals[0], second)
 
 
+def test_a_face_that_the_tracker_is_not_trusted_in_counts_little(model: FaceModel) -> None:
+    face, hidden = person(model, 19), person(model, 20)
+    moved = []
+    for trust in (0.0, 1.0):
+        identity = ActorIdentity()
+        before = see(identity, face + acting(model, 100, 1))[-1]
+        for number, shape in enumerate(hidden + acting(model, 100, 2)):
+            neutral = identity.observe(shape, FRONT, 4 + number / FPS, trust)
+        moved.append(distance(neutral.shape, before))
+    assert moved[0] < 0.7 * moved[1]
+
+
 def test_the_head_at_rest_looks_to_where_the_actor_looks(model: FaceModel) -> None:
     face = person(model, 14)
     identity = ActorIdentity()
@@ -214,6 +226,8 @@ def test_the_head_rests_where_the_actor_sits(model: FaceModel) -> None:
     assert sit(1, 110, FRONT) == pytest.approx(0, abs=0.1)
     identity.set_now()
     assert sit(1, 111, aside) < 5
+    identity.set_now()
+    assert sit(0.2, 112, aside) == pytest.approx(90, abs=2)
 
 
 def test_a_face_that_is_said_to_be_the_neutral_is_taken_for_it(model: FaceModel) -> None:
