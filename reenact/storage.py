@@ -255,14 +255,16 @@ def _flush(path: Path) -> None:
 def refusal(path: Path, problem: Exception) -> str:
     """Return why a file cannot be written, and what to do about it."""
     number = getattr(problem, "errno", None)
-    if not path.parent.is_dir():
-        return f"{path} cannot be written: there is no folder {path.parent}."
+    # Where folders were to be made, the first that is there refused.
+    there = next((folder for folder in path.parents if os.path.isdir(folder)), path.parent)
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} cannot be written: the disk is full; free some space."
     if number == errno.EROFS:
-        return f"{path} cannot be written: {path.parent} is on a read-only disk; choose another."
+        return f"{path} cannot be written: {there} is on a read-only disk; choose another."
     if number == errno.EACCES and sys.platform == "win32" and path.is_file():
         return f"{path} cannot be written: another program may have it open; close that."
     if number in (errno.EACCES, errno.EPERM):
-        return f"{path} cannot be written: you may not write to {path.parent}; choose another."
+        return f"{path} cannot be written: you may not write to {there}; choose another."
+    if there != path.parent:
+        return f"{path} cannot be written: there is no folder {path.parent}."
     return f"{path} cannot be written: {getattr(problem, 'strerror', None) or problem}."

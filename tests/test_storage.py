@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -50,6 +51,23 @@ def test_windows_refuses_a_file_that_another_program_has_open(
     denied = PermissionError(13, "Permission denied")
     assert "another program" in storage.refusal(tmp_path / "out.mp4", denied)
     assert "you may not write to" in storage.refusal(tmp_path / "new.mp4", denied)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.EACCES, "you may not write to {home}; choose another"),
+        (errno.EROFS, "{home} is on a read-only disk; choose another"),
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.ENOTDIR, "there is no folder {home}/share/reenact"),
+    ],
+)
+def test_the_folder_that_refuses_new_folders_is_named(
+    tmp_path: Path, number: int, why: str
+) -> None:
+    """As with a home folder that is read-only: making the missing ones would not help."""
+    said = storage.refusal(tmp_path / "share" / "reenact" / "targets", OSError(number, "refused"))
+    assert why.replace("/", os.sep).format(home=tmp_path) in said
 
 
 PLAIN = (
