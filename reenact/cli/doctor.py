@@ -103,20 +103,25 @@ def _packages() -> Iterable[Check]:
 
 
 def _cv2() -> Iterable[Check]:
-    version = str(importlib.import_module("cv2").__version__)
+    cv2 = importlib.import_module("cv2")
+    version = getattr(cv2, "__version__", None)
     builds = {}
     for name in _OPENCV_PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             builds[name] = metadata.version(name)
     detail = ", ".join(f"{name} {build}" for name, build in builds.items())
-    if len(set(builds.values())) > 1:
-        names = " ".join(_OPENCV_PACKAGES[:2])
-        yield Check(
-            "cv2",
-            "warning",
-            f"OpenCV {version}, from packages of several versions: {detail}",
-            f"`pip uninstall -y {' '.join(builds)}`, then `pip install {names}` at one version",
-        )
+    (own,) = (wish for wish in metadata.requires("reenact") or () if wish.startswith("opencv-"))
+    # The packages own the same files: the last that is installed wins, and takes them along.
+    way = f"`pip uninstall -y {' '.join(builds)}`, then `pip install {own}`"
+    if version is None:
+        lost = "OpenCV's files are gone, as when one of its packages is uninstalled"
+        yield Check("cv2", "missing", f"{lost}: {detail}", way)
+    elif not hasattr(getattr(cv2, "ximgproc", None), "guidedFilter"):
+        other = f"OpenCV {version} is not that of opencv-contrib-python: {detail}"
+        yield Check("cv2", "missing", other, way)
+    elif len(set(builds.values())) > 1:
+        several = f"OpenCV {version}, from packages of several versions: {detail}"
+        yield Check("cv2", "warning", several, way)
     else:
         yield ok("cv2", f"OpenCV {version}: {', '.join(builds)}")
 

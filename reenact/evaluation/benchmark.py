@@ -49,7 +49,9 @@ _PORTRAIT: Final = "astronaut"
 """The built-in target."""
 
 _MAX_CLIP_FRAMES: Final = 90
-_PACKAGES: Final = ("reenact", "torch", "openvino", "mediapipe", "numpy", "opencv-python", "av")
+_PACKAGES: Final = (
+    "reenact", "torch", "openvino", "mediapipe", "numpy", "opencv-contrib-python", "av"
+)  # fmt: skip
 
 
 class ClipReplay(ClosesOnExit):

@@ -8,10 +8,13 @@ import re
 import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 from safetensors.numpy import save_file
 
 from reenact.cli import doctor
@@ -96,7 +99,8 @@ def test_opencv_without_its_system_library_is_a_missing_part(tmp_path: Path) -> 
 
 
 def test_numpy_2_and_missing_packages_are_reported(tmp_path: Path) -> None:
-    for name, version in (("numpy", "2.1.0"), ("opencv_contrib_python", "4.10.0.84")):
+    shadowed = {"numpy": "2.1.0", "opencv_contrib_python": "4.10.0.84", "opencv_python": "4.9.0.80"}
+    for name, version in shadowed.items():
         folder = tmp_path / f"{name}-{version}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(
@@ -116,6 +120,41 @@ def test_numpy_2_and_missing_packages_are_reported(tmp_path: Path) -> None:
     assert "opencv-contrib-python is 4.10.0.84, not ==4.11" in checks["packages"].detail
     assert checks["cv2"].status == "warning"
     assert "opencv-contrib-python 4.10.0.84" in checks["cv2"].detail
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "files are gone"),  # once one of two OpenCV packages is uninstalled
+        ("cv2.__version__ = '4.11.0'", "not that of opencv-contrib-python"),
+    ],
+)
+def test_another_package_that_took_opencvs_files_is_reported(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    """Four packages own the same files: the last that is installed wins."""
+    own = metadata.version("opencv-contrib-python")
+    folder = tmp_path / f"opencv_python_headless-{own}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: opencv-python-headless\nVersion: {own}\n"
+    )
+    code = f"import types\ncv2 = sys.modules['cv2'] = types.ModuleType('cv2')\n{content}"
+    found = run_with(tmp_path, {}, code)["cv2"]
+    assert (found.status, found.required) == ("missing", True)
+    assert why in found.detail
+    assert re.fullmatch(
+        "`pip uninstall -y (opencv-python )?opencv-contrib-python opencv-python-headless`, then "
+        f"`pip install opencv-contrib-python=={own}`",
+        found.remedy,
+    )
+
+
+def test_only_one_package_of_opencv_is_required() -> None:
+    """uv installs packages in any order, and opencv-python's files lack what the program uses."""
+    wishes = [Requirement(wish).name for wish in metadata.requires("reenact") or ()]
+    assert [name for name in wishes if name.startswith("opencv-")] == ["opencv-contrib-python"]
+    assert hasattr(cv2.ximgproc, "guidedFilter")
 
 
 def test_cameras_that_cannot_be_listed_are_a_line_of_the_report(
