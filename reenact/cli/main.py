@@ -15,7 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Final
 
 from reenact.cli.live import (
@@ -98,8 +98,23 @@ def _report(error: Exception) -> int:
         return EXIT_MISTAKE
     if isinstance(error, BrokenPipeError):
         return 0  # nobody reads stdout any more, as after `| head`
+    if problem := _library_problem(error):
+        print(f"reenact: {problem}; run `reenact doctor`, which says what to do.", file=sys.stderr)
+        return EXIT_MISTAKE
     traceback.print_exception(error)
     return EXIT_BUG
+
+
+def _library_problem(error: Exception) -> str:
+    """Return in a few words which library is missing or broken; "" for any other error."""
+    if isinstance(error, ImportError) and not (error.name or "").startswith("reenact"):
+        return f"A library cannot be loaded: {error}"
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        module = error.obj
+        # pip removes a package's files although another package has put them there as well.
+        if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+            return f"The library {module.__name__} has lost its files"
+    return ""
 
 
 def _print_any_text() -> None:

@@ -182,6 +182,48 @@ def test_a_name_that_is_too_long_is_a_mistake(
     assert "too long" in one_sentence(capsys)
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "raise ImportError('libGL.so.1: cannot open shared object file')",
+            "A library cannot be loaded: libGL.so.1: cannot open shared object file",
+        ),
+        ("import absent_library", "A library cannot be loaded: No module named 'absent_library'"),
+        ("import emptied; emptied.resize", "The library emptied has lost its files"),
+    ],
+)
+def test_a_library_that_is_missing_or_broken_is_one_sentence(
+    code: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A fresh Debian without libgl1 is where the first command meets it."""
+    (tmp_path / "emptied").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(commands, "cameras", lambda arguments: exec(code))
+    try:
+        assert main(["cameras"]) == 2
+    finally:
+        sys.modules.pop("emptied", None)
+    assert one_sentence(capsys) == (
+        f"reenact: {message}; run `reenact doctor`, which says what to do."
+    )
+
+
+@pytest.mark.parametrize(
+    "code", ["from reenact import types as t; t.absent", "from reenact.types import absent"]
+)
+def test_a_name_that_the_program_lacks_is_a_bug(
+    code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "cameras", lambda arguments: exec(code))
+    assert main(["cameras"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_a_bug_exits_with_1_and_prints_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
