@@ -91,8 +91,12 @@ def _target(controls: Controls, name: str) -> str:
 
 
 def _preset(controls: Controls, name: str) -> str:
-    controls.load_preset(name)
-    return f"{name} is in use."
+    waiting = controls.load_preset(name)
+    if not waiting:
+        return f"{name} is in use."
+    them = "it" if len(waiting) == 1 else "them"
+    listed = ", ".join(waiting)
+    return f"{name} is in use. {listed} cannot be changed while running; restart with {them}."
 
 
 def _output(controls: Controls, text: str) -> str:

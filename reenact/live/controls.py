@@ -26,7 +26,7 @@ from reenact.live.presenter import Show
 from reenact.live.presets import live_settings, preset_path, read_preset, write_preset
 from reenact.live.problems import problems
 from reenact.live.session import Session, join_sound
-from reenact.live.settings import change
+from reenact.live.settings import change, walk
 from reenact.sinks.fanout import check_not_replaced, check_outputs
 from reenact.targets.store import TargetStore
 from reenact.types import Image
@@ -60,6 +60,8 @@ class Controls:
         target: name of the target that is shown.
         remotes: the remote controls in use, each with its error; "" if it works.
         on_switch: called with the name of each target that a request has brought.
+        on_wait: called with the settings of a preset, by `section.key`, that cannot change while
+            the session runs.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Controls:
         self.target = target
         self.remotes: dict[str, str] = {}
         self.on_switch: Callable[[str], None] = lambda name: None
+        self.on_wait: Callable[[Mapping[str, Any]], None] = lambda values: None
         self._recording_lock = threading.Lock()  # any thread starts and ends recordings
         self._recording: Path | None = None
         self._recording_name = ""
@@ -263,15 +266,22 @@ class Controls:
         """Store the live settings under a name. Raises ReenactError."""
         write_preset(preset_path(name), self.session.settings)
 
-    def load_preset(self, name: str) -> None:
-        """Apply a preset; nothing changes if one of its values is not allowed or does not work.
+    def load_preset(self, name: str) -> list[str]:
+        """Change the settings that a preset gives; nothing changes if one of them is refused.
+
+        Returns:
+            The names of those that differ and need a new session; `on_wait` got their values.
 
         Raises:
-            ReenactError: there is no such preset, or it is damaged.
+            ReenactError: there is no such preset, it is damaged, or a value does not work.
         """
-        known = self.settings()
-        # Settings of components that this session does not use are left out.
-        self.update_all({one: v for one, v in read_preset(name).items() if one in known})
+        given = read_preset(name)
+        now = {one.name: one for one in walk(self.session.settings, unused=True)}
+        waiting = {one: value for one, value in given.items() if not now[one].live}
+        self.update_all({one: value for one, value in given.items() if one not in waiting})
+        if waiting:
+            self.on_wait(waiting)
+        return [one for one, value in waiting.items() if value != now[one].value]
 
     # Outputs
 

@@ -1,6 +1,6 @@
-"""Presets: the live settings as a TOML file to keep or share.
+"""Presets: settings as a TOML file to keep or share.
 
-`reenact live CONFIG` reads such a file, too.
+`reenact live CONFIG` reads such a file, too. The ones that are saved here hold all live settings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError
-from reenact.live.settings import load_settings, walk
+from reenact.live.settings import given_names, load_settings, walk
 from reenact.storage import atomic_write, data_folder
 from reenact.targets.store import checked_name
 
@@ -53,7 +53,7 @@ def write_preset(path: Path, settings: Settings) -> None:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """Return a preset's live settings by `section.key`, after checking all of it.
+    """Return the settings that a preset gives, by `section.key`, after checking all of it.
 
     Raises:
         ReenactError: there is no such preset, or a key or value is not allowed.
@@ -62,7 +62,9 @@ def read_preset(name: str) -> dict[str, Any]:
     if not path.exists():
         known = ", ".join(preset_names()) or "none yet"
         raise ConfigError(f"There is no preset {name!r}; there is {known}.")
-    return live_settings(load_settings(path))
+    settings = load_settings(path)
+    given = set(given_names(settings))
+    return {one.name: one.value for one in walk(settings) if one.name in given}
 
 
 def import_preset(name: str, toml: str) -> None:

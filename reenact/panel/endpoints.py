@@ -300,7 +300,7 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST",
         "/api/presets/{name}",
-        "Apply a preset",
+        "Apply a preset; returns the settings that take effect at the next start",
         lambda s, p, b: s.load_preset(p["name"]),
         NoBody,
     ),

@@ -23,7 +23,7 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.live.actions import act
 from reenact.live.controls import Controls
 from reenact.live.session import Session
-from reenact.live.settings import given_names, load_settings
+from reenact.live.settings import given_names, load_settings, walk
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job, Jobs
 from reenact.panel.preview import NewestPicture, PanelSink, SourceWatch
@@ -215,12 +215,13 @@ class Studio(ClosesOnExit):
         self._keep(values)
         return waiting
 
-    def load_preset(self, name: str) -> None:
-        """Apply a preset. Raises ReenactError."""
+    def load_preset(self, name: str) -> list[str]:
+        """Change the settings that a preset gives, as `update` does. Raises ReenactError."""
         controls = self.running()
         before = controls.settings()
-        controls.load_preset(name)
+        waiting = controls.load_preset(name)
         self._keep(_changes(before, controls.settings()))
+        return waiting
 
     def act(self, text: str) -> str:
         """Perform an action on the running session; return a message. Raises ReenactError."""
@@ -310,7 +311,7 @@ class Studio(ClosesOnExit):
             return None
         inputs = input_files(choice.source, self._config, settings.drive.track)
         controls = Controls(session, choice.target, store=self.gallery.store, inputs=inputs)
-        controls.on_switch = self._keep_target
+        controls.on_switch, controls.on_wait = self._keep_target, self._keep_waiting
         for output in choice.outputs:
             kept = self._kept_outputs.pop(output, None)
             if kept is None:
@@ -385,6 +386,11 @@ class Studio(ClosesOnExit):
         """Keep settings that were changed in this run."""
         self._changed |= settings.keys()
         self._choose(settings={**self.choice.settings, **settings})
+
+    def _keep_waiting(self, settings: Mapping[str, Any]) -> None:
+        """Keep the settings that a preset changes at the next start."""
+        planned = {one.name: one.value for one in walk(self._loaded_settings(), unused=True)}
+        self._keep(_changes(planned, settings))
 
     def _choose(self, **changes: Any) -> None:
         self.choice = replace(self.choice, **changes)

@@ -19,6 +19,7 @@ import pytest
 
 from reenact.config import Settings
 from reenact.errors import ConfigError, ReenactError, SinkError
+from reenact.live.actions import act
 from reenact.live.controls import Controls
 from reenact.live.presenter import Show
 from reenact.live.presets import import_preset, preset_names, preset_path
@@ -297,6 +298,29 @@ def test_a_preset_brings_the_settings_back(stage: Stage) -> None:
     controls.load_preset("talk show")
     assert controls.settings() == kept
     assert kept["fusion.mirror"] is True
+
+
+def test_a_preset_changes_only_what_it_gives_and_tells_what_needs_a_restart(stage: Stage) -> None:
+    controls, waiting = stage.controls, dict[str, Any]()
+    controls.on_wait = waiting.update
+    controls.update_all({"drive.emotion": "happy", "drive.intensity": 1.7, "fusion.mouth": 0.3})
+    before = controls.settings()
+    import_preset("green", '[output]\nlabel = "AI"\n')
+    assert controls.load_preset("green") == []
+    assert controls.settings() == before | {"output.label": "AI"}
+    import_preset("call", '[fusion]\nmouth = 1\n[output]\npicture = "crop"\noverwrite = false\n')
+    assert controls.load_preset("call") == ["output.picture"]
+    assert waiting == {"output.picture": "crop", "output.overwrite": False}
+    assert controls.settings() == before | {"output.label": "AI", "fusion.mouth": 1.0}
+    assert act(controls, "preset=call") == (
+        "call is in use. output.picture cannot be changed while running; restart with it."
+    )
+    assert act(controls, "preset=green") == "green is in use."
+
+
+def test_settings_of_a_part_that_is_not_in_use_wait(stage: Stage) -> None:
+    import_preset("stream", "[sink.http]\nport = 8088\nquality = 85\n")
+    assert stage.controls.load_preset("stream") == ["sink.http.port"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reenact.errors import ReenactError
-from reenact.live.presets import preset_names, preset_path
+from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job
 from reenact.panel.server import Address, PanelServer
@@ -249,6 +249,27 @@ def test_a_preset_file_stays_open_until_it_is_saved(page: Page, tmp_path: Path) 
     page.tab.locator('input[accept=".toml"]').set_input_files(str(file))
     page.tab.locator(".list .name", has_text="Calm 1").wait_for()
     assert preset_names() == ["Calm 1", "Party"]
+
+
+def test_a_preset_names_what_waits_for_the_next_start(page: Page, panel: Panel) -> None:
+    import_preset("square", '[drive]\nintensity = 1.7\n[output]\npicture = "crop"\n')
+    import_preset("calm", "[drive]\nintensity = 0.6\n")
+    page.begin()
+    page.open("Presets")
+    notice = page.tab.locator(".notice", has_text="output.picture takes effect at the next start.")
+    page.button("Use: calm").click()
+    until(lambda: panel.studio.settings().drive.intensity == 0.6)
+    assert not notice.is_visible()
+    page.button("Use: square").click()
+    notice.wait_for()
+    assert panel.studio.settings().drive.intensity == 1.7
+    assert page.serious() == []
+    page.shoot("notice")
+    before = panel.studio.running()
+    notice.get_by_role("button", name="Start again").click()
+    until(lambda: panel.studio.controls not in (None, before), 60.0)
+    page.live()
+    assert panel.studio.settings().output.picture == "crop"
 
 
 def test_menus_stay_inside_the_page_and_messages_above_dialogs(chromium: Any, panel: Panel) -> None:

@@ -1,7 +1,8 @@
 // Puts the page together: the first choices while nothing runs, the live view while it does.
 
-import { Live, attempt, draw } from "./api.js";
+import { Live, draw } from "./api.js";
 import { h, say, toast } from "./dom.js";
+import { stop as end } from "./ending.js";
 import { JobNews } from "./jobs.js";
 import { Keys, toggle } from "./keys.js";
 import { LiveView } from "./live.js";
@@ -58,7 +59,7 @@ const button = (kind, label, help, onclick) =>
 const showing = (show) => (event) => event.detail < 2 && toggle(state.session, show);
 const rest = button("danger", T.actions.rest, T.actions.restHelp, showing("rest"));
 const freeze = button("quiet", T.actions.freeze, T.actions.freezeHelp, showing("frozen"));
-const stop = button("quiet", T.actions.stop, T.actions.stopHelp, () => attempt("POST", "stop"));
+const stop = button("quiet", T.actions.stop, T.actions.stopHelp, end);
 actions.append(rest, freeze, stop);
 
 function show() {

@@ -1,13 +1,14 @@
 // Sets of settings, kept under names and shared as files.
 
 import { attempt } from "./api.js";
-import { fill, h, suggestedName, toast } from "./dom.js";
+import { fill, h, rich, suggestedName, toast } from "./dom.js";
+import { startAgainButton } from "./ending.js";
 import { T } from "./texts.js";
 
 const path = (name) => `presets/${encodeURIComponent(name)}`;
 
 export class PresetsTab {
-  constructor() {
+  constructor(page) {
     this.field = h("input", { name: "preset", required: true, maxLength: 48, "aria-label": T.presets.name, placeholder: T.presets.name });
     const form = h(
       "form.row.start",
@@ -17,6 +18,9 @@ export class PresetsTab {
     );
     this.pending = null;
     this.note = h("div.notice", { hidden: true });
+    this.waits = new Set();
+    const told = h("span", { role: "status" });
+    this.waiting = h("div.notice", { hidden: true }, told, startAgainButton(page));
     this.list = h("ul.list");
     this.file = h("input.hidden", {
       type: "file", accept: ".toml", tabIndex: -1, "aria-label": T.presets.load,
@@ -29,6 +33,7 @@ export class PresetsTab {
       h("p.muted", T.presets.help),
       form,
       this.note,
+      this.waiting,
       this.list,
       h("div.row.start", load, this.file),
     );
@@ -46,15 +51,23 @@ export class PresetsTab {
     return h(
       "li",
       h("span.name", name),
-      button(T.presets.use, async () => {
-        if ((await attempt("POST", path(name))) !== undefined) toast(T.presets.used(name));
-      }),
+      button(T.presets.use, () => this.use(name)),
       h("a.button.quiet", { href: `/api/${path(name)}/file`, download: "", "aria-label": `${T.presets.file}: ${name}` }, T.presets.file),
       button(T.presets.remove, async () => {
         await attempt("DELETE", path(name));
         await this.opened();
       }),
     );
+  }
+
+  /** Apply a preset, and tell which of its settings wait for the next start. */
+  async use(name) {
+    const waiting = await attempt("POST", path(name));
+    if (waiting === undefined) return;
+    toast(T.presets.used(name));
+    for (const one of waiting) this.waits.add(one);
+    this.waiting.hidden = this.waits.size === 0;
+    this.waiting.firstChild.replaceChildren(...rich(T.presets.waits([...this.waits])));
   }
 
   /** Store the file that was opened, or else the current settings. */

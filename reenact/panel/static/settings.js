@@ -1,7 +1,7 @@
 // Every setting as it is declared, those of plugins included; and the keys.
 
-import { attempt } from "./api.js";
 import { h, rich } from "./dom.js";
+import { startAgainButton } from "./ending.js";
 import { T } from "./texts.js";
 import { settings, widget } from "./widgets.js";
 
@@ -18,7 +18,7 @@ export class SettingsTab {
       if (!sections.has(one.section)) sections.set(one.section, []);
       sections.get(one.section).push(one);
     }
-    const waiting = h("div.notice", { hidden: true }, h("span", T.settings.waiting), this.restart());
+    const waiting = h("div.notice", { hidden: true }, h("span", T.settings.waiting), startAgainButton(this.page));
     const changed = (name) => {
       if (!all.find((one) => one.name === name).live) waiting.hidden = false;
     };
@@ -37,14 +37,6 @@ export class SettingsTab {
       h("h2", T.settings.title), h("p.muted", T.settings.help), search, waiting, ...groups,
       keysPart(this.page),
     );
-  }
-
-  restart() {
-    const start = () => {
-      const { source, target, outputs } = this.page.state().choice;
-      attempt("POST", "start", { source, target, outputs });
-    };
-    return h("button.primary", { type: "button", onclick: start }, T.settings.restart);
   }
 }
 

@@ -282,7 +282,9 @@ export const T = {
 
   presets: {
     title: "Presets",
-    help: "A preset stores all settings that can be changed while live. Its file can be shared.",
+    help:
+      "A preset stores all settings that can be changed while live. Its file can be shared. A " +
+      "file that gives only some settings changes only these.",
     name: "Name",
     save: "Save",
     none: "No presets yet.",
@@ -294,6 +296,9 @@ export const T = {
     cancel: "Cancel",
     saved: (name) => `${name} is saved.`,
     used: (name) => `${name} is in use.`,
+    waits: (names) =>
+      `${names.map((name) => `\`${name}\``).join(", ")} ${names.length > 1 ? "take" : "takes"} ` +
+      "effect at the next start.",
   },
 
   settings: {
