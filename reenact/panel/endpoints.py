@@ -38,7 +38,7 @@ class Body(BaseModel):
 class StartBody(Body):
     """A session to start."""
 
-    source: str = Field(max_length=500, description="such as webcam:0")
+    source: str = Field(max_length=500, description="such as webcam:0 or webcam:NAME")
     target: str = Field(max_length=100, description="name of a target")
     outputs: list[str] = Field(default=[], max_length=16, description="such as camera")
 

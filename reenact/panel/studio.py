@@ -43,7 +43,7 @@ class Choice:
     """The user's choices; stored for the next start of the program.
 
     Attributes:
-        source: such as `webcam:0`; "": not chosen yet.
+        source: such as `webcam:NAME`; "": not chosen yet.
         target: the target's name; "": not chosen yet.
         outputs: such as `camera`; empty: only the panel shows the picture.
         settings: changed settings by `section.key`.
@@ -142,6 +142,7 @@ class Studio(ClosesOnExit):
         """
         if not source or not target:
             raise ReenactError("Choose a camera and a target first.")
+        source = _lasting_source(source)
         self._check_source(source)
         self._check_target(target)
         self._choose(source=source, target=target, outputs=tuple(outputs))
@@ -234,6 +235,7 @@ class Studio(ClosesOnExit):
 
     def watch_source(self, source: str) -> None:
         """Show what a source sees before a session uses it; "" ends that."""
+        source = _lasting_source(source)
         with self._watching:
             watch = self._watch
             if watch is not None and watch.text == source and self.controls is None:
@@ -259,18 +261,19 @@ class Studio(ClosesOnExit):
 
         A camera chosen earlier that is not plugged in is left out.
         """
-        from reenact.sources.camera_devices import list_cameras
+        from reenact.sources.camera_devices import lasting_argument, list_cameras
 
+        plugged_in = list_cameras()
         cameras = [
-            {"source": f"webcam:{camera.index}", "name": camera.name}
-            for camera in list_cameras()
+            {"source": f"webcam:{lasting_argument(camera, plugged_in)}", "name": camera.name}
+            for camera in plugged_in
             if not camera.is_loopback
         ]
         known = {camera["source"] for camera in cameras}
         kept = "" if _is_camera(self.choice.source) else self.choice.source
         return cameras + [
             {"source": text, "name": _source_name(text)}
-            for text in dict.fromkeys((self._offered_source, kept))
+            for text in dict.fromkeys((_lasting_source(self._offered_source), kept))
             if text and text not in known
         ]
 
@@ -410,6 +413,20 @@ class Studio(ClosesOnExit):
 
 def _is_camera(source: str) -> bool:
     return source.partition(":")[0] == "webcam"
+
+
+def _lasting_source(source: str) -> str:
+    """Return a source whose camera, if it is one, is named as `Studio.sources` does."""
+    from reenact.sources.camera_devices import find_camera, lasting_argument, list_cameras
+
+    if not _is_camera(source):
+        return source
+    cameras = list_cameras()
+    try:
+        camera = find_camera(source.partition(":")[2], cameras)
+    except SourceError:  # it is told when the source is opened
+        return source
+    return f"webcam:{lasting_argument(camera, cameras)}"
 
 
 def _source_name(source: str) -> str:

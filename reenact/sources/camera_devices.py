@@ -125,6 +125,19 @@ def find_camera(wanted: str, cameras: Sequence[CameraInfo] | None = None) -> Cam
     raise SourceError(f"There is no camera {wanted!r}; there is {listed}.")
 
 
+def lasting_argument(camera: CameraInfo, cameras: Sequence[CameraInfo]) -> str:
+    """Return an argument by which `find_camera` finds one of these cameras.
+
+    It is the name, since numbers may move when the computer starts; the number if the name is not
+    unique.
+    """
+    try:
+        is_found = bool(camera.name.strip()) and find_camera(camera.name, cameras) == camera
+    except SourceError:
+        is_found = False
+    return camera.name if is_found else str(camera.index)
+
+
 def find_again(camera: CameraInfo, others: Collection[CameraInfo] = ()) -> CameraInfo:
     """Find a camera that was open before; it may have come back under another number.
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from reenact.errors import SourceError
 from reenact.live.presets import import_preset
 from reenact.panel.studio import Studio
+from reenact.sources.camera_devices import CameraInfo
 from support.fakes import until
 from support.panels import Panel
 
@@ -31,3 +35,47 @@ def test_a_preset_of_a_key_is_kept_as_that_of_a_click(panel: Panel) -> None:
     with Studio() as later:
         settings = later.settings()
     assert (settings.output.picture, settings.tracking.min_confidence) == ("plate", 0.7)
+
+
+def plugged_in(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let cameras of these names be plugged in, numbered from 0, and a virtual one after them."""
+    cameras = [CameraInfo(number, name) for number, name in enumerate(names)]
+    cameras.append(CameraInfo(len(names), "Virtual", is_loopback=True))
+    monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", lambda: cameras)
+
+
+@pytest.mark.parametrize("typed", ["webcam", "webcam:0", "webcam:logi", "webcam:Logi C920"])
+def test_a_camera_is_kept_by_its_name_however_it_was_named(
+    typed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugged_in(monkeypatch, "Logi C920", "Integrated Camera")
+    with Studio() as studio:
+        studio.offer(typed, "")
+        names = ("Logi C920", "Integrated Camera")
+        assert studio.sources() == [{"source": f"webcam:{name}", "name": name} for name in names]
+        studio.start(typed, "robin", [])
+    with Studio() as studio:
+        plugged_in(monkeypatch, "Integrated Camera", "Logi C920")  # the numbers have moved
+        assert studio.choice.source == "webcam:Logi C920"
+        assert studio.choice.source in [one["source"] for one in studio.sources()]
+
+
+def test_cameras_of_one_model_are_told_apart_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugged_in(monkeypatch, "C920", "C920", "Integrated Camera")
+    with Studio() as studio:
+        sources = [one["source"] for one in studio.sources()]
+        assert sources == ["webcam:0", "webcam:1", "webcam:Integrated Camera"]
+        studio.start("webcam:1", "robin", [])
+        assert studio.choice.source == "webcam:1"
+
+
+@pytest.mark.parametrize("source", ["webcam:3", "webcam:Virtual", "webcam:2", "webcam:nobody"])
+def test_a_camera_that_is_not_offered_starts_nothing(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugged_in(monkeypatch, "Logi", "Integrated Camera")
+    with Studio() as studio:
+        with pytest.raises(SourceError, match="not among the cameras"):
+            studio.start(source, "robin", [])
+        studio.offer("webcam:2", "")
+        assert studio.sources()[-1] == {"source": "webcam:Virtual", "name": "webcam:Virtual"}

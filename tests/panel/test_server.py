@@ -155,7 +155,7 @@ def test_a_camera_that_is_not_plugged_in_is_not_offered(
     monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", lambda: [camera])
     panel.studio.offer("", "")
     panel.studio._choose(source="webcam:2")
-    assert panel.call("GET", "/api/sources") == [{"source": "webcam:1", "name": "Logi"}]
+    assert panel.call("GET", "/api/sources") == [{"source": "webcam:Logi", "name": "Logi"}]
     panel.studio.offer("webcam:2", "")
     assert panel.call("GET", "/api/sources")[1] == {"source": "webcam:2", "name": "webcam:2"}
 

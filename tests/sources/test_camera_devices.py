@@ -25,6 +25,7 @@ from reenact.sources.camera_devices import (
     explain_silent,
     find_again,
     find_camera,
+    lasting_argument,
     list_cameras,
 )
 
@@ -56,6 +57,13 @@ def test_unknown_and_ambiguous_names_list_what_exists() -> None:
             find_camera(wanted, CAMERAS)
     with pytest.raises(SourceError, match="No camera was found"):
         find_camera("0", [])
+
+
+def test_a_camera_goes_by_its_name_where_no_other_has_it() -> None:
+    cameras = [*CAMERAS, CameraInfo(8, "6"), CameraInfo(9, " "), CameraInfo(10, "/dev/video0")]
+    arguments = [lasting_argument(camera, cameras) for camera in cameras]
+    assert arguments == ["Integrated Camera", "2", "4", "Cam", "8", "9", "10"]
+    assert [find_camera(argument, cameras) for argument in arguments] == cameras
 
 
 def named(monkeypatch: pytest.MonkeyPatch, *found: tuple[int, str, str]) -> None:

@@ -76,7 +76,8 @@ export class StartView {
       value: one.source,
       onchange: () => this.choose(one.source),
     });
-    return h("label.choice", input, h("span", one.name), h("small", one.source));
+    const told = one.source === `webcam:${one.name}` ? null : h("small", one.source);
+    return h("label.choice", input, h("span", one.name), told);
   }
 
   choose(source) {
