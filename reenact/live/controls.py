@@ -111,6 +111,7 @@ class Controls:
             "delay_ms": self.delay_ms(),
             "drops": drops,
             "outputs": self.outputs(),
+            "on_air": self.on_air(),
             "recording": str(self.recording or ""),
             "remotes": [{"name": name, "error": text} for name, text in self.remotes.items()],
             "device": session.reenactor.device,
@@ -291,6 +292,17 @@ class Controls:
         names = self.session.output.names
         working = [{"name": name, "error": ""} for name in names if name not in errors]
         return working + [{"name": name, "error": text} for name, text in errors.items()]
+
+    def on_air(self) -> list[str]:
+        """Return the names of the working outputs that a call or stream may show."""
+        working = [one["name"] for one in self.outputs() if not one["error"]]
+        known = registry.available("sinks")
+        kinds = {name: registry.split(name)[0] for name in working}
+        return [
+            name
+            for name, kind in kinds.items()
+            if kind in known and registry.load("sinks", kind).on_air
+        ]
 
     def add_output(self, text: str) -> str:
         """Add an output, such as `camera` or `file:out.mp4`, from the next picture on.

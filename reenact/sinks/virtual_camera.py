@@ -262,4 +262,5 @@ CAMERA: Final = SinkSpec(
     settings=CameraSettings,
     argument="[DEVICE]",
     needs="a virtual camera",
+    on_air=True,
 )

@@ -16,9 +16,11 @@ from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job
 from reenact.panel.server import Address, PanelServer
+from reenact.sinks.obs.ring import RingReader
 from reenact.sources.camera_devices import CameraInfo
 from support.fakes import until
 from support.obs.browser import program
+from support.obs.rings import ring_name, writing_process
 from support.panel_page import Page
 from support.panels import Panel
 from support.portraits import box_target, smooth_picture
@@ -283,6 +285,53 @@ def test_a_preset_names_what_waits_for_the_next_start(page: Page, panel: Panel) 
     until(lambda: panel.studio.controls not in (None, before), 60.0)
     page.live()
     assert panel.studio.settings().output.picture == "crop"
+
+
+def test_a_session_that_is_on_the_air_ends_only_if_that_is_confirmed(
+    page: Page, panel: Panel
+) -> None:
+    page.begin()
+    first = panel.studio.running()
+    dialog = page.tab.get_by_role("dialog")
+    with ring_name() as name:
+        output = f"obs:{name}"
+        first.add_output(output)
+        outputs = page.tab.locator(".status", has_text=output)
+        outputs.wait_for()
+        page.button("Stop").click()
+        dialog.get_by_text("Leave the call first: without new pictures for OBS").wait_for()
+        assert page.serious() == []
+        page.shoot("asked")
+        dialog.get_by_role("button", name="Cancel").click()
+        panel.frames(10)
+        page.open("Settings")
+        page.tab.get_by_label("Search").fill("output.picture")
+        page.tab.locator('[data-setting="output.picture"]').select_option("crop")
+        page.button("Start again").click()
+        dialog.get_by_role("heading", name="Start again while on the air?").wait_for()
+        page.tab.keyboard.press("Escape")
+        panel.frames(10)
+        assert panel.studio.controls is first
+        page.button("Start again").click()
+        dialog.get_by_role("button", name="Start again anyway").click()
+        until(lambda: panel.studio.controls not in (None, first), 60.0)
+        page.live()
+        panel.studio.running().add_output(output)
+        outputs.wait_for()
+        page.button("Stop").click()
+        dialog.get_by_role("button", name="Stop anyway").click()
+        page.tab.locator(".steps").wait_for()
+
+
+def test_a_session_that_is_not_on_the_air_ends_at_once(page: Page, panel: Panel) -> None:
+    page.begin()
+    panel.studio.running().add_output("null")
+    with ring_name() as name, writing_process(name, 0.02), RingReader(name) as reader:
+        until(reader.newest)  # so that the output fails
+        panel.studio.running().add_output(f"obs:{name}")
+        page.tab.locator(".problems", has_text=f"already writes for OBS as {name}").wait_for()
+        page.button("Stop").click()
+        page.tab.locator(".steps").wait_for()
 
 
 def test_menus_stay_inside_the_page_and_messages_above_dialogs(chromium: Any, panel: Panel) -> None:

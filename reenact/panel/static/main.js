@@ -59,7 +59,7 @@ const button = (kind, label, help, onclick) =>
 const showing = (show) => (event) => event.detail < 2 && toggle(state.session, show);
 const rest = button("danger", T.actions.rest, T.actions.restHelp, showing("rest"));
 const freeze = button("quiet", T.actions.freeze, T.actions.freezeHelp, showing("frozen"));
-const stop = button("quiet", T.actions.stop, T.actions.stopHelp, end);
+const stop = button("quiet", T.actions.stop, T.actions.stopHelp, () => end(page));
 actions.append(rest, freeze, stop);
 
 function show() {

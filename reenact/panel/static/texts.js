@@ -43,6 +43,15 @@ export const T = {
     stopHelp: "End the session; the panel stays open",
   },
 
+  ending: {
+    stop: { title: "Stop while on the air?", accept: "Stop anyway" },
+    restart: { title: "Start again while on the air?", accept: "Start again anyway" },
+    help: (outputs) =>
+      `Leave the call first: without new pictures for ${outputs}, it may switch to your real ` +
+      "webcam by itself.",
+    cancel: "Cancel",
+  },
+
   status: {
     title: "Status",
     rate: "Rate",

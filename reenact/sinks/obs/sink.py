@@ -43,4 +43,5 @@ OBS: Final = SinkSpec(
     lambda argument, _: ObsSink(argument),
     argument="[NAME]",
     alpha=True,
+    on_air=True,
 )
