@@ -9,7 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
 from reenact.live.presets import import_preset, preset_names, preset_path
@@ -18,7 +21,9 @@ from reenact.panel.jobs import Job
 from reenact.panel.server import Address, PanelServer
 from reenact.sinks.obs.ring import RingReader
 from reenact.sources.camera_devices import CameraInfo
-from support.fakes import until
+from reenact.storage import write_png
+from support.clips import corners, four_colours
+from support.fakes import FakeSink, until
 from support.obs.browser import program
 from support.obs.rings import ring_name, writing_process
 from support.panel_page import Page
@@ -63,6 +68,16 @@ def drop(page: Page, place: str, *files: tuple[str, bytes]) -> bool:
     encoded = [[name, base64.b64encode(content).decode()] for name, content in files]
     prevented: bool = page.tab.evaluate(DROP, [encoded, place])
     return prevented
+
+
+def seen(page: Page, place: str) -> NDArray[np.float32]:
+    """Return what the browser shows of a part of the page, (H, W, 3) RGB."""
+    png = np.frombuffer(page.tab.locator(place).screenshot(), np.uint8)
+    return np.asarray(cv2.imdecode(png, cv2.IMREAD_COLOR_RGB), np.float32)
+
+
+def seen_corners(page: Page, place: str) -> list[str]:
+    return corners(seen(page, place).astype(np.uint8))
 
 
 def menu(page: Page, name: str, item: str) -> None:
@@ -332,6 +347,56 @@ def test_a_session_that_is_not_on_the_air_ends_at_once(page: Page, panel: Panel)
         page.tab.locator(".problems", has_text=f"already writes for OBS as {name}").wait_for()
         page.button("Stop").click()
         page.tab.locator(".steps").wait_for()
+
+
+def test_a_preview_is_mirrored_on_the_page_alone(
+    chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_png(tmp_path / "actor.png", four_colours())
+    as_filmed, mirrored = ["red", "green", "blue", "white"], ["green", "red", "white", "blue"]
+    panel = Panel(f"image:{tmp_path / 'actor.png'}", "idle.life=false")
+    page = Page(chromium, panel)
+    switch = page.tab.get_by_role("switch", name="Mirror this preview")
+    page.tab.locator(".choice").first.click()
+    page.tab.locator(".thumb.seen").wait_for()
+    assert seen_corners(page, ".thumb canvas") == mirrored
+    switch.uncheck()
+    assert seen_corners(page, ".thumb canvas") == as_filmed
+    page.tab.reload()
+    page.begin()
+    kept = FakeSink("kept")
+    panel.studio.running().session.output.add(kept)
+    page.tab.get_by_role("switch", name="Show me").check()
+    page.tab.locator(".inset canvas").wait_for()
+    until(lambda: seen_corners(page, ".inset canvas") == as_filmed)
+    page.tab.get_by_role("switch", name="Mirror my picture").check()
+    assert seen_corners(page, ".inset canvas") == mirrored
+    page.tab.get_by_role("switch", name="Show me").uncheck()
+    panel.frames(5)
+    before, shown = kept.frames[-1].image, seen(page, ".stage > canvas")
+    assert not switch.is_checked()
+    switch.check()
+    page.shoot("mirrored")
+    assert np.abs(shown[:, ::-1] - seen(page, ".stage > canvas")).mean() < 3
+    assert np.abs(shown - shown[:, ::-1]).mean() > 20
+    panel.frames(5)
+    assert np.array_equal(kept.frames[-1].image, before)
+    page.tab.reload()
+    page.live()
+    assert switch.is_checked()
+    page.close()
+    panel.close()
+
+
+def test_the_place_for_files_stays_where_it_is_while_one_is_dragged_over_it(page: Page) -> None:
+    place = page.tab.locator(".drop")
+    place.wait_for()
+    page.tab.locator('[data-name="anna"]').wait_for()
+    before = place.bounding_box()
+    dragged = page.tab.evaluate_handle("() => new DataTransfer()")
+    page.tab.locator(".targets").dispatch_event("dragover", {"dataTransfer": dragged})
+    page.tab.locator(".drop.over").wait_for()
+    assert place.bounding_box() == before
 
 
 def test_menus_stay_inside_the_page_and_messages_above_dialogs(chromium: Any, panel: Panel) -> None:

@@ -3,6 +3,7 @@
 import { CalibrateTab } from "./calibrate.js";
 import { fill, h, rich, say, unique } from "./dom.js";
 import { ExpressionTab } from "./expression.js";
+import { mirrorSwitch } from "./mirror.js";
 import { OutputsTab } from "./outputs.js";
 import { PresetsTab } from "./presets.js";
 import { SettingsTab } from "./settings.js";
@@ -28,6 +29,8 @@ export class LiveView {
     const actor = h("canvas", { role: "img", "aria-label": T.stage.actorLabel });
     this.canvases = { output, actor };
     this.inset = h("div.inset", { hidden: true }, actor);
+    this.mirrorsActor = mirrorSwitch("actor", actor, T.stage.mirrorActor);
+    this.mirrorsActor.hidden = true;
     this.waiting = h("p.waiting", T.stage.waiting);
     this.showsActor = h("input", {
       type: "checkbox",
@@ -47,7 +50,12 @@ export class LiveView {
           output,
           this.waiting,
           this.inset,
-          h("label.switch.over", this.showsActor, h("span", T.stage.actor)),
+        ),
+        h(
+          "div.views",
+          mirrorSwitch("output", output, T.stage.mirror),
+          h("label.switch", this.showsActor, h("span", T.stage.actor)),
+          this.mirrorsActor,
         ),
         this.problems,
         this.status.element,
@@ -64,7 +72,7 @@ export class LiveView {
 
   showActor(on) {
     this.page.live.watch("actor", on);
-    this.inset.hidden = !on;
+    this.inset.hidden = this.mirrorsActor.hidden = !on;
   }
 
   drawn(kind) {

@@ -2,6 +2,7 @@
 
 import { attempt } from "./api.js";
 import { fill, h, rich, say } from "./dom.js";
+import { mirrorSwitch } from "./mirror.js";
 import { TargetGallery } from "./targets.js";
 import { outputChoice } from "./outputs.js";
 import { T } from "./texts.js";
@@ -18,6 +19,7 @@ export class StartView {
     const canvas = h("canvas", { role: "img", "aria-label": T.stage.actorLabel });
     this.canvases = { actor: canvas };
     this.thumb = h("div.thumb", canvas, h("p.muted", T.first.noPicture));
+    const mirrors = mirrorSwitch("actor", canvas, T.stage.mirror);
     this.sources = h("div.choices", { role: "radiogroup", "aria-label": T.first.camera });
     this.outputList = h("div.choices");
     const choose = (name) => {
@@ -37,7 +39,7 @@ export class StartView {
       h("div.lead", h("h2", T.first.title), h("p.muted", T.first.lead)),
       h(
         "div.steps",
-        step(1, T.first.camera, T.first.cameraHelp, this.thumb, this.sources),
+        step(1, T.first.camera, T.first.cameraHelp, this.thumb, mirrors, this.sources),
         step(2, T.first.target, T.first.targetHelp, this.gallery.element),
         step(3, T.first.output, T.first.outputHelp, this.outputList),
       ),

@@ -30,6 +30,9 @@ export const T = {
     waiting: "Making the first picture …",
     actor: "Show me",
     actorLabel: "Your camera. Only this page shows it.",
+    mirror: "Mirror this preview",
+    mirrorActor: "Mirror my picture",
+    mirrorHelp: "On this page only: what others see does not change",
   },
 
   actions: {
