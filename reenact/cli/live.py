@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -56,6 +57,8 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
     "m": ("play a motion", "motion"),
     "up": ("", "intensity=+0.1"),
     "down": ("", "intensity=-0.1"),
+    "left": ("", "target=previous"),
+    "right": ("", "target=next"),
     **{str(n): ("", f"emotion={emotion}") for n, emotion in enumerate(get_args(Emotion))},
 }
 """Each key's help text, and its action of `live.actions.ACTIONS`."""
@@ -66,9 +69,10 @@ def keys_help() -> str:
     named = ((key if key.strip() else "space", text) for key, (text, _) in KEYS.items())
     shown = [f"{key}: {text}" for key, text in named if text]
     more = [
-        "1-8: show an emotion",
+        "1-8: show an emotion, or end it",
         "0: follow you",
         "up/down: intensity",
+        "left/right: previous or next target",
         "p: print figures",
         "q: quit",
     ]
@@ -231,6 +235,7 @@ def _serve_terminal(controls: Controls, interruption: Interruption, keys: Keys) 
 
 
 def _act_on_keys(controls: Controls, interruption: Interruption, keys: Keys) -> None:
+    from reenact.live.actions import without_waiting
     from reenact.progress import progress_bar  # loads tqdm
     from reenact.types import HasLength
 
@@ -253,16 +258,20 @@ def _act_on_keys(controls: Controls, interruption: Interruption, keys: Keys) -> 
             elif key == "p":
                 bar.write(_summary(session.stats()), file=sys.stderr)
             elif key is not None and key in KEYS:
-                bar.write(_done(KEYS[key][1], controls), file=sys.stderr)
+                action = KEYS[key][1]
+                without_waiting(action, partial(_tell_done, action, controls, bar.write))
 
 
-def _done(action: str, controls: Controls) -> str:
+def _tell_done(action: str, controls: Controls, write: Callable[..., None]) -> None:
+    """Perform an action and write its message to stderr, if anybody still reads it."""
     from reenact.live.actions import act
 
     try:
-        return act(controls, action)
+        told = act(controls, action)
     except ReenactError as error:
-        return str(error)
+        told = str(error)
+    with contextlib.suppress(OSError):
+        write(told, file=sys.stderr)
 
 
 def _print(text: str) -> None:

@@ -12,7 +12,10 @@ from typing_extensions import Self
 
 from reenact.lifecycle import ClosesOnExit
 
-_ARROWS = {b"\x1b[A": "up", b"\x1b[B": "down", b"\xe0H": "up", b"\xe0P": "down"}
+_ARROWS = {
+    **{b"\x1b[A": "up", b"\x1b[B": "down", b"\x1b[C": "right", b"\x1b[D": "left"},
+    **{b"\xe0H": "up", b"\xe0P": "down", b"\xe0M": "right", b"\xe0K": "left"},
+}
 """What terminals, and Windows, send for the arrow keys."""
 
 
@@ -58,7 +61,7 @@ class Keys(ClosesOnExit):
     def pressed(self) -> str | None:
         """Return a key pressed since the last call, in lower case; None if there was none.
 
-        The arrow keys are "up" and "down".
+        The arrow keys are "up", "down", "left" and "right".
         """
         if not self._active:
             return None

@@ -6,6 +6,7 @@ the same names, such as "rest" or "target=anna".
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
@@ -16,6 +17,9 @@ from reenact.expression.driving import MAX_INTENSITY
 from reenact.live.controls import Controls
 from reenact.live.settings import Setting, walk
 
+STEPS: Final[Mapping[str, int]] = {"next": 1, "previous": -1}
+"""Arguments of the action "target" that name no target, and how far they go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -25,11 +29,13 @@ class Action:
         help: what it does, in a few words.
         do: performs it and returns a message for the user; receives the text after "=".
         argument: placeholder of the argument in help texts; "": it takes none.
+        slow: it may take seconds.
     """
 
     help: str
     do: Callable[[Controls, str], str]
     argument: str = ""
+    slow: bool = False
 
 
 def _neutral(controls: Controls, _: str) -> str:
@@ -71,6 +77,8 @@ def _motion(controls: Controls, _: str) -> str:
 
 
 def _emotion(controls: Controls, emotion: str) -> str:
+    if emotion == controls.session.settings.drive.emotion:
+        emotion = "actor"
     controls.update("drive", "emotion", emotion)
     return "The target follows you again." if emotion == "actor" else f"{emotion.title()}."
 
@@ -86,7 +94,10 @@ def _intensity(controls: Controls, step: str) -> str:
 
 
 def _target(controls: Controls, name: str) -> str:
-    shown = controls.switch_target(name)
+    if name in STEPS:
+        name, shown = controls.step_target(STEPS[name])
+    else:
+        shown = controls.switch_target(name)
     return f"{name} is shown." if shown else f"{name} gave way to a later choice."
 
 
@@ -120,10 +131,12 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "mirror": Action("mirror", _mirror),
     "record": Action("start or stop a recording", _record, "MICROPHONE"),
     "motion": Action("play a motion", _motion),
-    "emotion": Action("show an emotion", _emotion, "|".join(get_args(Emotion))),
+    "emotion": Action(
+        "show an emotion, or follow the actor again", _emotion, "|".join(get_args(Emotion))
+    ),
     "intensity": Action("more or less expression", _intensity, "+0.1"),
-    "target": Action("switch to a target", _target, "NAME"),
-    "preset": Action("use a preset", _preset, "NAME"),
+    "target": Action("switch to a target", _target, "NAME|next|previous", slow=True),
+    "preset": Action("use a preset", _preset, "NAME", slow=True),
     "output": Action("switch an output on or off", _output, "camera"),
     "stop": Action("end the session", _stop),
 }
@@ -142,6 +155,18 @@ def act(controls: Controls, text: str) -> str:
     name, _, argument = text.strip().partition("=")
     check(text)
     return ACTIONS[name].do(controls, argument)
+
+
+def without_waiting(text: str, work: Callable[[], object]) -> None:
+    """Do the work of an action; one that may take seconds has a thread of its own.
+
+    So a key that must act at once, such as "rest", does not wait for a target.
+    """
+    action = ACTIONS.get(text.strip().partition("=")[0])
+    if action is not None and action.slow:
+        threading.Thread(target=work, name=text, daemon=True).start()
+    else:
+        work()
 
 
 def check(text: str) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ from reenact.live.problems import problems
 from reenact.live.session import Session, join_sound
 from reenact.live.settings import change, walk
 from reenact.sinks.fanout import check_not_replaced, check_outputs
-from reenact.targets.store import TargetStore
+from reenact.storage import expanded
+from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image
 
 _RECENT_S: Final = 3.0
@@ -43,6 +45,13 @@ _WARM_UP_S: Final = 5.0
 
 _PREPARED: Final = frozenset({"renderer.size", "output.max_side", "fusion.mode"})
 """Settings whose change requires preparing the target again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """A target that was asked for by name."""
+
+    name: str
 
 
 class Controls:
@@ -87,7 +96,9 @@ class Controls:
         self._start_s = now_s()
         self._switching = threading.Lock()
         self._prepared: PreparedTarget | None = None
-        self._newest_request = object()
+        self._first = target
+        self._requesting = threading.Lock()
+        self._newest_request = _Request(target)
         self._updates = 0
         self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
@@ -190,15 +201,35 @@ class Controls:
         Raises:
             ReenactError: there is no such target, or it cannot be drawn; the old one stays.
         """
-        self._newest_request = request = object()
+        with self._requesting:
+            self._newest_request = request = _Request(name)
+        return self._switch(request)
+
+    def step_target(self, step: int) -> tuple[str, bool]:
+        """Fade to the target that is `step` places after the one last asked for, in a circle.
+
+        The order is the gallery's; a file with which the session began comes last. The next step
+        passes one that cannot be drawn. Returns the name, and otherwise as `switch_target`.
+        """
+        with self._requesting:
+            names = [*BUILT_IN, *(self._store or TargetStore()).list()]
+            if self._first not in ("", *names) and expanded(self._first).exists():
+                names.append(self._first)
+            last = self._newest_request.name
+            here = last if last in names else self.target
+            start = names.index(here) if here in names else -(step > 0)
+            self._newest_request = request = _Request(names[(start + step) % len(names)])
+        return request.name, self._switch(request)
+
+    def _switch(self, request: _Request) -> bool:
         with self._switching:
             if request is not self._newest_request:
                 return False
-            prepared = self._prepare(name, self.session.settings)
+            prepared = self._prepare(request.name, self.session.settings)
             if request is not self._newest_request:
                 return False
-            self._fade_to(name, prepared)
-            self.on_switch(name)
+            self._fade_to(request.name, prepared)
+            self.on_switch(request.name)
         return True
 
     def _prepare(self, name: str, settings: Settings) -> PreparedTarget:

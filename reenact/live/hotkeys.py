@@ -27,7 +27,8 @@ class HotkeySettings(Section):
     keys: str = Field(
         "ctrl+alt+space: rest; ctrl+alt+f: freeze; ctrl+alt+n: neutral; ctrl+alt+x: mirror; "
         "ctrl+alt+r: record; ctrl+alt+m: motion",
-        description="what keys do, as in `ctrl+alt+a: target=anna; ctrl+alt+1: emotion=happy`",
+        description="what keys do, as in `ctrl+alt+a: target=anna; ctrl+alt+right: target=next; "
+        "ctrl+alt+1: emotion=happy`",
     )
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from reenact import registry
 from reenact.errors import ReenactError, SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.live.actions import act, check, turn
+from reenact.live.actions import act, check, turn, without_waiting
 from reenact.live.controls import Controls
 from reenact.types import Remote
 
@@ -117,15 +117,18 @@ class Remotes(ClosesOnExit):
                     return
                 acts, turns = self._acts, self._turns
                 self._acts, self._turns = [], {}
-            requests: list[Callable[[], object]] = []
             if time.monotonic() >= look_s:
-                requests.append(self._look)
+                _carry_out(self._look)
                 look_s = time.monotonic() + LOOK_S
-            requests += [partial(act, self._controls, text) for text in acts]
-            requests += [partial(turn, self._controls, *item) for item in turns.items()]
-            for request in requests:
-                try:
-                    if done := request():
-                        log.info("%s", done)
-                except Exception as error:  # such as a plugin's; the next request is carried out
-                    log.warning("%s", error, exc_info=not isinstance(error, ReenactError))
+            for text in acts:
+                without_waiting(text, partial(_carry_out, partial(act, self._controls, text)))
+            for item in turns.items():
+                _carry_out(partial(turn, self._controls, *item))
+
+
+def _carry_out(request: Callable[[], object]) -> None:
+    try:
+        if done := request():
+            log.info("%s", done)
+    except Exception as error:  # such as a plugin's; the next request is carried out
+        log.warning("%s", error, exc_info=not isinstance(error, ReenactError))

@@ -105,7 +105,7 @@ class ActBody(Body):
     do: str = Field(
         max_length=300,
         description=f"one of {', '.join(_shown(name) for name in ACTIONS)}",
-        examples=["rest", "target=anna"],
+        examples=["rest", "target=anna", "target=next"],
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
 from reenact.lifecycle import ClosesOnExit
-from reenact.live.actions import act
+from reenact.live.actions import STEPS, act
 from reenact.live.controls import Controls
 from reenact.live.session import Session
 from reenact.live.settings import given_names, load_settings, walk
@@ -227,7 +227,7 @@ class Studio(ClosesOnExit):
     def act(self, text: str) -> str:
         """Perform an action on the running session; return a message. Raises ReenactError."""
         name, _, argument = text.partition("=")
-        if name == "target":
+        if name == "target" and argument not in STEPS:
             self._check_target(argument)
         elif name == "output":
             self._check_output(argument)

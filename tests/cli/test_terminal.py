@@ -45,14 +45,16 @@ def test_a_key_without_a_name_presses_no_other(terminal: int) -> None:
 
     with Keys() as keys:
         assert keys.active
-        os.write(terminal, b"\x1b[15~5\x1b[A\x1b[1;5AN")  # F5, 5, up, Ctrl + up, N
+        # F5, 5, up, Ctrl + up, left, right, N
+        os.write(terminal, b"\x1b[15~5\x1b[A\x1b[1;5A\x1b[D\x1b[CN")
         seen: list[str | None] = []
         until(lambda: seen.append(keys.pressed()) or seen[-1] == "n")  # type: ignore[func-returns-value]
-    assert [key for key in seen if key] == ["5", "up", "n"]
+    assert [key for key in seen if key] == ["5", "up", "left", "right", "n"]
 
 
 def test_keys_of_windows_without_a_name_press_no_other() -> None:
     assert [_named(b"\xe0H"), _named(b"\xe0R"), _named(b"\x00R")] == ["up", None, None]
+    assert [_named(b"\xe0K"), _named(b"\xe0M")] == ["left", "right"]
     assert [_named(b"R"), _named(b"\xff"), _named(b"")] == ["r", "", None]
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from time import sleep
@@ -27,8 +27,11 @@ from reenact.live.session import Session
 from reenact.live.settings import load_settings
 from reenact.sinks.fanout import SinkSet
 from reenact.sinks.video_encoder import VideoEncoder
+from reenact.storage import write_png
 from reenact.targets.library import open_target
+from reenact.targets.store import TargetStore
 from reenact.testing.moving_portrait import moving_portrait, write_video
+from reenact.testing.portrait import portrait, portrait_target
 from reenact.types import Target
 from support.fakes import GREEN, MAGENTA, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS
@@ -181,12 +184,12 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
     with av.open(str(path)) as file:
         recorded = sum(1 for _ in file.decode(video=0))
     assert 25 <= recorded < len(stage.sink.frames)
-    for replace in (
+    for overwrite in (
         lambda: stage.controls.start_recording(path),
         lambda: stage.controls.add_output(f"file:{path}"),
     ):
         with pytest.raises(SinkError, match="already exists"):
-            replace()
+            overwrite()
     assert stage.controls.outputs() == [{"name": "first", "error": ""}]
     assert set(stage.sink.colours[2:]) == {GREEN}
     with pytest.raises(SinkError, match="no output file"):
@@ -374,6 +377,45 @@ def test_a_size_stays_when_the_next_setting_prepares_the_target_anew(
     plain_session.presenter.settle()
     assert plain_session.reenactor.target.crop_size == 128
     assert max(plain_session.reenactor.size) == 300
+
+
+def test_targets_are_stepped_through_in_a_circle(plain_session: Session, tmp_path: Path) -> None:
+    store, photo = TargetStore(tmp_path / "targets"), tmp_path / "photo.png"
+    for name in ("anna", "ben"):
+        store.create(replace(portrait_target(), name=name))
+    write_png(photo, portrait())
+    controls = Controls(plain_session, str(photo), store)
+    circle = ["astronaut", "robin", "anna", "ben", str(photo), "astronaut"]
+    for name in circle:
+        assert act(controls, "target=next") == f"{name} is shown."
+    for name in circle[-2::-1]:
+        assert act(controls, "target=previous") == f"{name} is shown."
+        assert controls.target == name
+    act(controls, "target=anna")
+    store.rename("anna", "zoe")
+    controls.target = "zoe"  # as the panel does
+    assert act(controls, "target=previous") == "ben is shown."
+    next(store.folder_of("zoe").glob("*.json")).write_text("{}")
+    with pytest.raises(ReenactError, match="zoe"):
+        act(controls, "target=next")
+    assert controls.target == "ben"
+    assert act(controls, "target=next") == f"{photo} is shown."
+
+
+def test_quick_steps_each_count(plain_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    controls, gate = Controls(plain_session, "astronaut"), Gate()
+    monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
+    with ThreadPoolExecutor() as threads:
+        steps = [threads.submit(controls.step_target, 1)]
+        assert gate.reached.wait(60.0)
+        for _ in range(2):
+            last = controls._newest_request
+            steps.append(threads.submit(controls.step_target, 1))
+            until(lambda last=last: controls._newest_request is not last)  # type: ignore[misc]
+        gate.passed.set()
+        results = [step.result(60.0) for step in steps]
+    assert sorted(results) == [("astronaut", False), ("robin", False), ("robin", True)]
+    assert controls.target == "robin"
 
 
 @dataclass

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from reenact.errors import ConfigError, ReenactError
+from reenact.errors import ConfigError, ReenactError, TargetError
 from reenact.live.actions import ACTIONS, act, bindings, turn
 from reenact.live.controls import Controls
 from reenact.live.hotkeys import HOTKEYS
 from reenact.live.remotes import Remotes
+from reenact.types import Target
 from support.fakes import until
 from support.obs.studio import display
 from support.sessions import fake_controls
@@ -36,8 +39,12 @@ def test_actions_by_name(controls: Controls, tmp_path: Path) -> None:
     assert "follows" in act(controls, "rest")
     assert "frozen" in act(controls, "freeze")
     act(controls, "freeze")
-    act(controls, "emotion=happy")
-    assert session.settings.drive.emotion == "happy"
+    for asked, shown in (("happy", "happy"), ("sad", "sad"), ("sad", "actor"), ("actor", "actor")):
+        told = act(controls, f"emotion={asked}")
+        assert session.settings.drive.emotion == shown
+        assert told == (
+            "The target follows you again." if shown == "actor" else f"{shown.title()}."
+        )
     for _ in range(12):
         act(controls, "intensity=+0.1")
     assert session.settings.drive.intensity == 2.0
@@ -109,17 +116,39 @@ def test_a_request_that_fails_unexpectedly_does_not_stop_the_next(
 
     def failing(controls: Controls, text: str) -> str:
         asked.append(text)
-        if text == "target=anna":
+        if text == "mirror":
             raise RuntimeError("a plugin's own error")
         return act(controls, text)
 
     monkeypatch.setattr("reenact.live.remotes.act", failing)
     controls.session.settings.remote.use = "telepathy"
     with Remotes(controls) as remotes:
-        remotes.act("target=anna")
+        remotes.act("mirror")
         remotes.act("rest")
         until(lambda: controls.session.presenter.show.value == "rest")
-    assert asked == ["target=anna", "rest"]
+    assert asked == ["mirror", "rest"]
+
+
+def test_the_rest_does_not_wait_for_a_target_that_is_being_prepared(
+    controls: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, prepared = queue.SimpleQueue[str](), threading.Event()
+
+    def open_slowly(name: str, *_: object, **__: object) -> Target:
+        asked.put(name)
+        assert prepared.wait(60.0)
+        raise TargetError("The disk sleeps.")
+
+    monkeypatch.setattr("reenact.targets.library.open_target", open_slowly)
+    controls.session.settings.remote.use = "telepathy"
+    with Remotes(controls) as remotes:
+        remotes.act("target=next")
+        assert asked.get(timeout=60.0) == "astronaut"
+        remotes.act("target=next")
+        remotes.act("rest")
+        until(lambda: controls.session.presenter.show.value == "rest")
+        prepared.set()
+        assert asked.get(timeout=60.0) == "robin"
 
 
 PRESS = """

@@ -128,6 +128,22 @@ def test_keys_work_after_a_click_and_leave_keyboard_users_where_they_are(
     assert panel.studio.settings().drive.intensity == 1.1
 
 
+def test_keys_step_through_the_targets_and_end_an_emotion(page: Page, panel: Panel) -> None:
+    page.begin("astronaut")
+    keyboard = page.tab.keyboard
+    keyboard.press("ArrowRight")
+    page.tab.locator('[data-name="robin"].chosen').wait_for()
+    for _ in range(3):  # held down
+        keyboard.down("ArrowRight")
+    keyboard.up("ArrowRight")
+    page.tab.locator('[data-name="anna"].chosen').wait_for()
+    keyboard.press("ArrowLeft")
+    page.tab.locator('[data-name="robin"].chosen').wait_for()
+    for emotion in ("happy", "actor"):
+        keyboard.press("6")
+        until(lambda emotion=emotion: panel.studio.settings().drive.emotion == emotion)  # type: ignore[misc]
+
+
 def test_settings_that_are_changed_elsewhere_are_shown(page: Page, panel: Panel) -> None:
     page.begin()
     page.open("Expression")

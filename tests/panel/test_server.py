@@ -380,6 +380,7 @@ def test_actions_reach_only_offered_targets_and_outputs(panel: Panel, tmp_path: 
         assert panel.call("POST", "/api/act", do=f"output={output}").startswith(
             "There is no output"
         )
+    assert panel.call("POST", "/api/act", do="target=previous") == "astronaut is shown."
     assert panel.call("POST", "/api/act", do="output=null") == "null is being switched on."
     assert not take.exists()
 

@@ -12,10 +12,14 @@ export const SHOWS = { " ": "rest", f: "frozen" };
 const ACTIONS = {
   n: "neutral", u: "undo", x: "mirror", m: "motion",
   arrowup: "intensity=+0.1", arrowdown: "intensity=-0.1",
+  arrowleft: "target=previous", arrowright: "target=next",
   0: "emotion=actor", 1: "emotion=neutral", 2: "emotion=angry", 3: "emotion=contemptuous",
   4: "emotion=disgusted", 5: "emotion=fearful", 6: "emotion=happy", 7: "emotion=sad",
   8: "emotion=surprised",
 };
+
+/** What goes on while the key is held down. */
+const REPEATED = new Set(["arrowup", "arrowdown"]);
 
 export class Keys {
   constructor(page) {
@@ -27,7 +31,7 @@ export class Keys {
       const act = this.action(key);
       if (!act) return;
       event.preventDefault();
-      if (!event.repeat || key.startsWith("arrow")) act();
+      if (!event.repeat || REPEATED.has(key)) act();
     });
     giveFocusBack();
   }

@@ -336,9 +336,10 @@ export const T = {
       ["U", "Undo that"],
       ["X", "Mirror"],
       ["R", "Start or stop a recording"],
-      ["1 – 8", "Show an emotion"],
+      ["1 – 8", "Show an emotion, or end it"],
       ["0", "Follow me again"],
       ["↑ ↓", "More or less expression"],
+      ["← →", "Previous or next target"],
       ["M", "Play the emotion’s motion"],
     ],
     global:
