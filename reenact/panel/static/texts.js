@@ -47,8 +47,8 @@ export const T = {
   },
 
   ending: {
-    stop: { title: "Stop while on the air?", accept: "Stop anyway" },
-    restart: { title: "Start again while on the air?", accept: "Start again anyway" },
+    title: "Stop while on the air?",
+    accept: "Stop anyway",
     help: (outputs) =>
       `Leave the call first: without new pictures for ${outputs}, it may switch to your real ` +
       "webcam by itself.",
