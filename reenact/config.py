@@ -180,8 +180,16 @@ class FusionSettings(Section):
         "if the picture smiles, speaks or has its eyes shut, else relative",
     )
     mouth: Gain = Field(1.0, description="gain of the mouth and jaw")
-    eyes: Gain = Field(1.0, description="gain of the lids and gaze")
+    eyes: Gain = Field(1.0, description="gain of the lids")
+    gaze: Gain = Field(
+        1.0, description="gain of the irises; at 0 the target looks where it looks in its picture"
+    )
     brows: Gain = Field(1.0, description="gain of the brows")
+    blinks: Live[Literal["actor", "automatic"]] = Field(
+        "actor",
+        description="actor: the lids follow the actor's; automatic: the target blinks by itself, "
+        "whatever the actor's lids do",
+    )
     pose: Gain = Field(1.0, description="gain of the rotation of the head")
     translation: Live[Share] = Field(
         0.5, description="gain of the head's movement sideways, up, down and closer"

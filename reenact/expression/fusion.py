@@ -22,7 +22,7 @@ from reenact.expression.actor_identity import ActorIdentity, Neutral
 from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths, eyes_together
 from reenact.expression.driving import Addition, nothing
 from reenact.expression.head_motion import HeadMotion
-from reenact.expression.idle_life import Life
+from reenact.expression.idle_life import ACTORS_LIDS, Lids, Life
 from reenact.expression.limits import LIMITED
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import TargetFace, proportional_change
@@ -37,7 +37,7 @@ from reenact.face.geometry import (
     to_face_frame,
     to_image,
 )
-from reenact.face.regions import EYES, lid_closure, point_gains
+from reenact.face.regions import EYES, IRISES, iris_motion, lid_closure, point_gains
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.types import Array, Expression, Landmarks, Pose
 
@@ -212,17 +212,23 @@ class Fusion:
             raise RuntimeError("believed needs an expression of express")
         return to_image(self._neutral.shape + expression.deviation, expression.pose)
 
-    def fuse(self, expression: Expression, addition: Addition | None = None) -> Array:
+    def fuse(
+        self,
+        expression: Expression,
+        addition: Addition | None = None,
+        lids: Lids = ACTORS_LIDS,
+    ) -> Array:
         """Return the target's landmarks with that expression, float32 (478, 3) px of its crop.
 
         Args:
             expression: the actor's, from `express`.
             addition: what is added to it, and the intensity of both; None: nothing, intensity 1.
+            lids: lids that replace the actor's; no gain or intensity applies to them.
 
         An expression of zero deviation at the actor's resting pose gives exactly the target's
-        neutral; so does an intensity of 0, except for the head's pose. The openings of lids and
-        lips, the mouth's width and the brows change in proportion to the two faces, and no
-        landmark exceeds the limits of a face (`limits`).
+        neutral; so does an intensity of 0, except for the head's pose and such lids. The openings
+        of lids and lips, the mouth's width and the brows change in proportion to the two faces, and
+        no landmark exceeds the limits of a face (`limits`).
         """
         settings = self._settings
         neutral, deviation = self._neutral, expression.deviation
@@ -242,12 +248,15 @@ class Fusion:
         moved = deviation
         if self._network is not None and settings.method == "network":
             moved = self._network.deviation(actor, deviation, base)
-        gains = point_gains(settings.mouth, settings.eyes, settings.brows)
-        moved = np.float32(intensity) * gains * moved
+        eyes = settings.eyes * (1 - lids.share)
+        gains = point_gains(settings.mouth, eyes, settings.brows)
+        gaze = np.float32(intensity * (settings.gaze - eyes)) * iris_motion(moved)
+        moved = np.float32(intensity) * gains * moved + lids.deviation
+        moved[IRISES] += gaze
         region_gains = np.array([settings.mouth, settings.eyes, settings.brows], np.float32)
         wanted, wider = self.target.wanted(actor, deviation, intensity * region_gains)
-        lids = intensity * settings.eyes * np.where(closure > 1, wider.repeat(EYE_PAIRS), 1)
-        closure = np.asarray(1 + lids * (closure - 1), np.float32)
+        amount = intensity * eyes * np.where(closure > 1, wider.repeat(EYE_PAIRS), 1)
+        closure = np.asarray(1 + amount * (closure - 1) - lids.share * lids.shut, np.float32)
         shape, self.limited = self.target.place(*self._with(addition, moved, wanted, closure))
         self.frames_limited += int(self.limited.any())
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))

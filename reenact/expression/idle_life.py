@@ -1,23 +1,27 @@
 """The idle motion of a target without an actor: breathing, blinks, glances of eyes and head.
 
+With `fusion.blinks = "automatic"` its blinks replace those of the actor.
+
 The rates are those of people at rest: 12 to 18 breaths a minute; about 15 blinks a minute, which
 close in .1 s and open in .2 s (Schiffman 2001; Kwon et al. 2013); and a glance every few
-seconds, in which the eyes move first and the head follows a little. Everything is drawn from a
-seeded generator, at times that do not depend on the frame rate.
+seconds, in which the eyes move first and the head follows a little. Everything is drawn from
+seeded generators, at times that do not depend on the frame rate.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from reenact.face.action_units import action_unit_basis
-from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
+from reenact.face.regions import IRISES, REGIONS, region_weights
+from reenact.face.topology import ACTION_UNITS
 from reenact.imaging import smoothstep
-from reenact.types import Array
+from reenact.types import Array, Expression
 
 BEGIN_S: Final = 2.0
 """Duration of the transition from rest to full idle motion."""
@@ -33,12 +37,99 @@ BREATH_S: Final = 4.2
 
 _IN: Final = 0.42
 _CLOSE_S, _SHUT_S, _OPEN_S = 0.10, 0.04, 0.20
+_MIN_WAIT_S: Final = 0.8
+"""Least time between two blinks."""
+
+_EASE_S: Final = 0.4
+"""Duration of the transition between the actor's lids and those that blink by themselves."""
+
 _SACCADE_S: Final = 0.05
 _HEAD_S: Final = 0.35
 """Time constant with which the head follows a glance."""
 
 _BLINKS: Final = [ACTION_UNITS.index("blink_left"), ACTION_UNITS.index("blink_right")]
-_IRISES: Final = [*IRIS_RIGHT, *IRIS_LEFT]
+_WIDE: Final = ACTION_UNITS.index("eye_wide")
+
+
+@dataclass(frozen=True, slots=True)
+class Lids:
+    """Lids that blink by themselves, at one moment.
+
+    Attributes:
+        shut: how far they are closed, 0 to 1.
+        share: how far they replace the actor's, 0 to 1.
+    """
+
+    shut: float
+    share: float
+
+    @property
+    def deviation(self) -> Array:
+        """The (478, 3) deviation by which they replace the actor's, face frame, iod."""
+        return np.asarray(np.float32(self.share * self.shut) * _blink(), np.float32)
+
+    def of(self, expression: Expression) -> Expression:
+        """Return the actor's expression with these lids instead of the actor's own."""
+        if not self.share:
+            return expression
+        units = expression.action_units.copy()
+        units[_BLINKS] += np.float32(self.share) * (np.float32(self.shut) - units[_BLINKS])
+        units[_WIDE] *= np.float32(1 - self.share)
+        kept = 1 - np.float32(self.share) * region_weights()[REGIONS.index("eyes")][:, None]
+        kept[IRISES] = 1
+        return replace(
+            expression,
+            deviation=kept * expression.deviation + self.deviation,
+            action_units=units,
+        )
+
+
+ACTORS_LIDS: Final = Lids(0.0, 0.0)
+"""The actor's own lids; none blinks by itself."""
+
+
+@lru_cache(maxsize=1)
+def _blink() -> Array:
+    """Return the (478, 3) deviation of two shut eyes, face frame, iod."""
+    return np.asarray(action_unit_basis()[_BLINKS].sum(axis=0), np.float32)
+
+
+class Blinks:
+    """Generates blinks; the same seed gives the same blinks. One thread at a time."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._rng = np.random.default_rng([seed, 1])
+        self._time_s = 0.0
+        self._blink_s = _wait(self._rng, BLINK_S, _MIN_WAIT_S)
+        self._share: float | None = None
+
+    def step(self, dt_s: float, automatic: bool = False) -> Lids:
+        """Advance by `dt_s` seconds and return the lids.
+
+        Args:
+            dt_s: seconds since the last call.
+            automatic: True if they are to replace the actor's. The first call determines that at
+                once, another value later is eased in.
+        """
+        self._time_s += dt_s
+        goal = float(automatic)
+        before = goal if self._share is None else self._share
+        way = dt_s / _EASE_S
+        self._share = min(max(goal, before - way), before + way)
+        return Lids(self._closed(), float(smoothstep(self._share)))
+
+    def _closed(self) -> float:
+        while self._time_s > self._blink_s + _CLOSE_S + _SHUT_S + _OPEN_S:
+            self._blink_s += _wait(self._rng, BLINK_S, _MIN_WAIT_S)
+        t = self._time_s - self._blink_s
+        if t < _CLOSE_S + _SHUT_S:
+            return float(smoothstep(min(max(t / _CLOSE_S, 0.0), 1.0)))
+        return 1.0 - float(smoothstep(min((t - _CLOSE_S - _SHUT_S) / _OPEN_S, 1.0)))
+
+
+def _wait(rng: np.random.Generator, mean_s: float, least_s: float) -> float:
+    """Return a random waiting time with this mean: `least_s` and an exponential part."""
+    return least_s + float(rng.exponential(mean_s - least_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +159,7 @@ class IdleLife:
     def __init__(self, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
         self._time_s = 0.0
-        self._blink_s = self._wait(BLINK_S, 0.8)
-        self._look_s = self._wait(LOOK_S, 0.6)
+        self._look_s = _wait(self._rng, LOOK_S, 0.6)
         self._breath_s, self._breath_length_s = 0.0, BREATH_S
         self._gaze, self._gaze_before, self._looked_s = np.zeros(2), np.zeros(2), -1.0
         self._head_goal, self._head, self._head_way = np.zeros(3), np.zeros(3), np.zeros(3)
@@ -79,18 +169,18 @@ class IdleLife:
         """Start from rest again, without restarting the random sequence."""
         self._alive_s = 0.0
 
-    def step(self, dt_s: float) -> Life:
-        """Advance by `dt_s` seconds and return the idle motion."""
+    def step(self, dt_s: float, lids: Lids) -> Life:
+        """Advance by `dt_s` seconds and return the idle motion, with these lids."""
         self._time_s += dt_s
         self._alive_s += dt_s
         share = float(smoothstep(min(self._alive_s / BEGIN_S, 1.0)))
-        shut = share * self._lids()
+        shut = max(share, lids.share) * lids.shut
         gaze, turn = share * self._looks(dt_s)
         breath = np.array([0.0, -0.018, 0.0]) * share * self._breathing()
         units = np.zeros(len(ACTION_UNITS), np.float32)
         units[_BLINKS] = shut
         deviation: Array = np.tensordot(units, action_unit_basis(), 1).astype(np.float32)
-        deviation[_IRISES, :2] += gaze[:2].astype(np.float32)
+        deviation[IRISES, :2] += gaze[:2].astype(np.float32)
         turn = turn + np.array([-0.010, 0.0, 0.0]) * share * self._breathing()
         return Life(
             units,
@@ -100,19 +190,6 @@ class IdleLife:
             (breath + np.array([-0.35, 0.0, 0.0]) * turn[1]).astype(np.float32),
             breath.astype(np.float32),
         )
-
-    def _wait(self, mean_s: float, least_s: float) -> float:
-        """Return a random waiting time with this mean: `least_s` and an exponential part."""
-        return least_s + float(self._rng.exponential(mean_s - least_s))
-
-    def _lids(self) -> float:
-        """Return how far the lids are closed, 0 to 1."""
-        while self._time_s > self._blink_s + _CLOSE_S + _SHUT_S + _OPEN_S:
-            self._blink_s += self._wait(BLINK_S, 0.8)
-        t = self._time_s - self._blink_s
-        if t < _CLOSE_S + _SHUT_S:
-            return float(smoothstep(min(max(t / _CLOSE_S, 0.0), 1.0)))
-        return 1.0 - float(smoothstep(min((t - _CLOSE_S - _SHUT_S) / _OPEN_S, 1.0)))
 
     def _breathing(self) -> float:
         """Return how far the chest is raised, 0 to 1."""
@@ -135,7 +212,7 @@ class IdleLife:
                 )
                 follow = self._gaze * self._rng.uniform(0.4, 1.4)
                 self._head_goal = np.array([follow[1], -follow[0], self._rng.normal(0, 0.015)])
-            self._look_s += self._wait(LOOK_S, 0.6)
+            self._look_s += _wait(self._rng, LOOK_S, 0.6)
         # A critically damped spring, integrated exactly: it is the same at any frame rate.
         rate = 1 / _HEAD_S
         gap = self._head - self._head_goal

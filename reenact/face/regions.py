@@ -19,6 +19,8 @@ from reenact.face.geometry import canonical_face
 from reenact.face.topology import (
     BROW_LEFT,
     BROW_RIGHT,
+    EYE_CORNERS_LEFT,
+    EYE_CORNERS_RIGHT,
     EYE_LEFT,
     EYE_RIGHT,
     IRIS_LEFT,
@@ -50,6 +52,14 @@ _LID_REACH: Final = 0.05
 _LIP_REACH: Final = 0.05
 LID_INDEX: Final[NDArray[np.int64]] = np.array(LID_PAIRS_RIGHT + LID_PAIRS_LEFT, np.int64)
 """(14, 2): landmarks of the upper and the lower lid, first of the right eye, then of the left."""
+
+IRISES: Final[NDArray[np.int64]] = np.array([*IRIS_RIGHT, *IRIS_LEFT], np.int64)
+"""(10,): landmarks of the right iris, then of the left."""
+
+_SOCKETS: Final[NDArray[np.int64]] = np.array(
+    [EYE_CORNERS_RIGHT] * len(IRIS_RIGHT) + [EYE_CORNERS_LEFT] * len(IRIS_LEFT), np.int64
+)
+"""(10, 2): the corners of the eye in which each of `IRISES` lies."""
 
 _LIPS: Final[NDArray[np.int64]] = np.array(LIP_PAIRS, np.int64)
 _CONTACTS: Final = np.concatenate([LID_INDEX, _LIPS])
@@ -102,6 +112,12 @@ def point_gains(mouth: float, eyes: float, brows: float) -> Array:
     gains = np.asarray((1 + change @ region_weights())[:, None], dtype=np.float32)
     gains.setflags(write=False)
     return gains
+
+
+def iris_motion(deviation: Array) -> Array:
+    """Return how far a (478, 3) deviation moves `IRISES` in their eyes, (10, 3)."""
+    sockets = deviation.take(_SOCKETS, axis=0).mean(axis=1)
+    return np.asarray(deviation.take(IRISES, axis=0) - sockets, np.float32)
 
 
 def lid_gaps(shape: Array) -> Array:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from reenact.expression.driving import Addition
+from reenact.face.action_units import mirrored_units
+from reenact.face.geometry import mirrored_deviation
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.types import Array, Drive, Expression, Frame, Landmarks, Pose
 
@@ -28,6 +30,15 @@ def landmark_drive(landmarks: Array) -> Drive:
 def resting_drive(neutral: Array) -> Drive:
     """Return the drive of a target at rest, from its (478, 3) neutral, crop px."""
     return Drive(neutral, still_expression(), intensity=0.0)
+
+
+def mirrored(expression: Expression) -> Expression:
+    """Swap the sides of an expression; its pose is kept."""
+    return Expression(
+        mirrored_deviation(expression.deviation),
+        expression.pose,
+        mirrored_units(expression.action_units),
+    )
 
 
 def between(idle: Expression, acted: Expression, share: np.float32) -> Expression:

@@ -15,20 +15,20 @@ from reenact import registry
 from reenact.config import Settings
 from reenact.errors import TargetError
 from reenact.expression.body_motion import BodyMotion
-from reenact.expression.driving import Driver, nothing
+from reenact.expression.driving import Driver
 from reenact.expression.fusion import Fusion
 from reenact.expression.handover import Handover
-from reenact.expression.idle_life import IdleLife
+from reenact.expression.idle_life import Blinks, IdleLife
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
-from reenact.face.action_units import mirrored_units
 from reenact.face.body_tracker import BodyTracker
 from reenact.face.face_search import several_faces
-from reenact.face.geometry import box_shift, mirrored_deviation
+from reenact.face.geometry import box_shift
 from reenact.imaging import smoothstep
 from reenact.live.drives import (
     KnownLandmarks,
     between,
+    mirrored,
     resting_drive,
     still_expression,
     with_addition,
@@ -137,7 +137,7 @@ class Reenactor:
         self._presence = 0.0
         self._handover = Handover()
         self._driver = Driver(settings.drive, track, motions)
-        self._addition = nothing()
+        self._blinks = Blinks()
         self._life = IdleLife()
         self._failed = False
         self._warned_of_several_faces = False
@@ -201,7 +201,7 @@ class Reenactor:
         """
         self._replay(frame)
         landmarks, body = self._seen_in(frame)
-        dt_s = self._elapsed(frame.time_s)
+        dt_s = self._advance(frame.time_s)
         self._failed = False
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
@@ -227,8 +227,7 @@ class Reenactor:
         It shows the idle motion (`idle.life`) and the current emotion. After a failed frame it is
         at rest, which needs no renderer.
         """
-        dt_s = self._elapsed(time_s)
-        self._addition = self._driver.step(dt_s, time_s)
+        dt_s = self._advance(time_s)
         self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
         return self._draw(None, time_s, dt_s, index)
 
@@ -256,10 +255,13 @@ class Reenactor:
                 return found
         return self._track(frame)
 
-    def _elapsed(self, time_s: float) -> float:
-        """Return the seconds since the previous frame, at most half of `RETURN_S`."""
+    def _advance(self, time_s: float) -> float:
+        """Advance emotions and blinks; return the seconds, at most half of `RETURN_S`."""
         before, self._time_s = self._time_s, time_s
-        return 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
+        dt_s = 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
+        self._addition = self._driver.step(dt_s, time_s)
+        self._lids = self._blinks.step(dt_s, self.settings.fusion.blinks == "automatic")
+        return dt_s
 
     def _draw(self, actor: Frame | None, time_s: float, dt_s: float, index: int) -> Frame:
         self._drawn = True
@@ -288,7 +290,7 @@ class Reenactor:
         if not share:
             self._body.reset()
         if share < 1 and self.settings.idle.life:
-            life = self._life.step(dt_s)
+            life = self._life.step(dt_s, self._lids)
             expression = replace(expression, deviation=life.deviation, action_units=life.units)
         else:
             self._life.reset()
@@ -299,11 +301,9 @@ class Reenactor:
         if self._fused and share:
             acted, fused = self._fused
             if self.settings.fusion.mirror:
-                units = mirrored_units(acted.action_units)
-                deviation = mirrored_deviation(acted.deviation)
-                acted = replace(acted, deviation=deviation, action_units=units)
+                acted = mirrored(acted)
             landmarks = landmarks + share * (fused - landmarks)
-            expression = between(expression, acted, share)
+            expression = between(expression, self._lids.of(acted), share)
         body = self._body.body(float(share), landmarks, breath)
         drive = Drive(landmarks, expression, time_s=time_s, dt_s=dt_s, body=body)
         return with_addition(drive, addition)
@@ -408,7 +408,6 @@ class Reenactor:
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:
         """Update the fused landmarks and the degree to which the target follows the actor."""
         step = dt_s / RETURN_S
-        self._addition = self._driver.step(dt_s, time_s)
         if landmarks is None:
             if self._last is not None:
                 self.faces_lost += 1
@@ -427,7 +426,7 @@ class Reenactor:
         self.face_found = True
         self._warn_of_several_faces()
         expression = self._fusion.express(landmarks, time_s)
-        fused = self._fusion.fuse(expression, self._addition)
+        fused = self._fusion.fuse(expression, self._addition, self._lids)
         self._fused = expression, self._handover.step(fused, step)
         self._presence = min(self._presence + step, 1.0) if self._drawn else 1.0
 

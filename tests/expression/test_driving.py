@@ -13,7 +13,7 @@ from reenact.errors import ConfigError
 from reenact.expression.driving import EASE_S, HOLD_S, Addition, Driver, nothing
 from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units, emotion_weights
 from reenact.expression.fusion import Fusion
-from reenact.expression.idle_life import BEGIN_S, IdleLife, Life
+from reenact.expression.idle_life import BEGIN_S, Blinks, IdleLife, Life
 from reenact.expression.tracks import load_track
 from reenact.face.geometry import canonical_face
 from reenact.face.topology import ACTION_UNITS
@@ -234,8 +234,8 @@ def test_a_track_that_is_missing_or_of_another_format_is_explained(tmp_path: Pat
 
 
 def lives(seed: int, fps: float, seconds: float) -> list[Life]:
-    life = IdleLife(seed)
-    return [life.step(1 / fps) for _ in range(round(seconds * fps))]
+    life, blinks = IdleLife(seed), Blinks(seed)
+    return [life.step(1 / fps, blinks.step(1 / fps)) for _ in range(round(seconds * fps))]
 
 
 def test_idle_life_is_that_of_people_and_the_same_for_a_seed() -> None:

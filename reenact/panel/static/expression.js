@@ -6,10 +6,10 @@ import { change, settings, widget } from "./widgets.js";
 
 const GROUPS = [
   ["strength", ["drive.intensity", "drive.emotion", "drive.mix"]],
-  ["regions", ["fusion.mouth", "fusion.eyes", "fusion.brows"]],
+  ["regions", ["fusion.mouth", "fusion.eyes", "fusion.gaze", "fusion.brows"]],
   ["timing", ["steadiness"]],
   ["head", ["fusion.pose", "fusion.translation", "fusion.max_yaw", "fusion.max_pitch", "fusion.max_roll"]],
-  ["options", ["fusion.mirror", "idle.life", "fusion.mode"]],
+  ["options", ["fusion.mirror", "fusion.blinks", "idle.life", "fusion.mode"]],
 ];
 
 const CUTOFFS = ["smoothing.pose_min_cutoff", "smoothing.expression_min_cutoff"];

@@ -159,7 +159,8 @@ export const T = {
     "drive.emotion": "Emotion",
     "drive.mix": "Emotion instead of your own",
     "fusion.mouth": "Mouth",
-    "fusion.eyes": "Eyes",
+    "fusion.eyes": "Lids",
+    "fusion.gaze": "Gaze",
     "fusion.brows": "Brows",
     "fusion.pose": "Turning",
     "fusion.translation": "Moving",
@@ -168,6 +169,7 @@ export const T = {
     "fusion.max_roll": "Tilt at most",
     "fusion.mirror": "Mirror",
     "fusion.mode": "Relative or absolute",
+    "fusion.blinks": "Blinks",
     "idle.life": "Idle life",
     "smoothing.enabled": "Smoothing",
     "output.background": "Background",
@@ -182,7 +184,9 @@ export const T = {
   helps: {
     "drive.emotion": "Shown instead of your own expression, or mixed with it.",
     "drive.mix": "How much of your own expression an emotion replaces.",
+    "fusion.gaze": "At 0 the target looks where it looks in its picture.",
     "fusion.mode": "A change takes a few seconds.",
+    "fusion.blinks": "Automatic blinks help where glasses hide your lids.",
     "output.background": "Only OBS can be transparent; other outputs keep the background.",
     "output.background_colour": "A plain green suits chroma keying.",
     "renderer.size": "Larger is sharper and slower. A change takes a few seconds.",
@@ -207,6 +211,10 @@ export const T = {
       auto: "Chosen by the target’s picture",
       relative: "Relative: added to the target’s face",
       absolute: "Absolute: calm where you are calm",
+    },
+    "fusion.blinks": {
+      actor: "My own",
+      automatic: "Automatic",
     },
     "output.background": {
       keep: "As in the target’s picture",
