@@ -91,8 +91,11 @@ def limited(image: Image, max_side_px: int) -> Image:
 
 
 def encoded(image: Image, suffix: str, quality: int = 95) -> bytes:
-    """Encode uint8 (H, W, 3) RGB as ".jpg", of this quality from 0 to 100, or as ".png"."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    """Encode uint8 (H, W, 3) RGB as ".jpg", of this quality from 0 to 100, or as ".png".
+
+    A PNG may also have an alpha channel: (H, W, 4) RGBA.
+    """
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     return cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 

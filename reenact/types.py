@@ -227,6 +227,10 @@ class Target:
         metadata: free text fields (made when, from what, consent).
         extent: side of the crop in sides of the usual one, of which the face's height is
             `geometry.FACE_SHARE`.
+        alphas: uint8 (K, S, S), the person's alpha in each reference, which lies on white then;
+            None: the pictures came without.
+        plate_alpha: uint8 (H, W), that in the plate, which lies on white then; None as for
+            `alphas`.
     """
 
     name: str
@@ -239,6 +243,8 @@ class Target:
     weights: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     extent: float = 1.0
+    alphas: NDArray[np.uint8] | None = None
+    plate_alpha: NDArray[np.uint8] | None = None
 
     @property
     def crop_size(self) -> int:

@@ -122,5 +122,11 @@ def _bent_copies(target: Target) -> Iterator[Target]:
         turn = rotation_matrix(np.radians(np.array(degrees, np.float32)))
         bent = to_image(acted, replace(pose, rotation=turn @ pose.rotation))
         maps = head_mesh().maps(points, bent, _SIZE_PX, _SIZE_PX // 2)
-        copy = warp_image(picture, source_map(maps, _SIZE_PX))
-        yield replace(target, references=copy[None], landmarks=bent[None], neutral=bent)
+        source = source_map(maps, _SIZE_PX)
+        yield replace(
+            target,
+            references=warp_image(picture, source)[None],
+            landmarks=bent[None],
+            neutral=bent,
+            alphas=None if target.alphas is None else warp_image(target.alphas[0], source)[None],
+        )

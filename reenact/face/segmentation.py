@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.errors import ModelError
 from reenact.face.geometry import filled_outline
@@ -24,6 +26,11 @@ out 185 of 646 px in excess, and 10 of a person."""
 
 _MIN_SHARE: Final = 0.5
 """Share of a face that must be segmented as a person; otherwise the segmentation is wrong."""
+
+
+_MAX_FRAME: Final = 0.97
+"""Overlap (IoU) with its bounding box, or with the ellipse in that, from which on an alpha channel
+is only a frame: a photo with round corners, or a round portrait."""
 
 
 def person_masks(images: Iterable[Image]) -> Iterator[Array]:
@@ -57,6 +64,22 @@ def shows_person(mask: Array, landmarks: Array) -> bool:
     """Return whether the face with these (478, 3) or (478, 2) px is a person's in a mask."""
     face = filled_outline(landmarks[list(OVAL), :2], mask.shape) > 127
     return bool(face.any() and mask[face].mean() >= _MIN_SHARE)
+
+
+def is_outline(alpha: NDArray[np.uint8], landmarks: Array) -> bool:
+    """Return whether an alpha channel, (H, W), is the outline of the person with these landmarks.
+
+    It covers the face, and is no mere frame of the picture: a rectangle or a disc.
+    """
+    inside = (alpha > 127).astype(np.uint8)
+    if not shows_person(inside.astype(np.float32), landmarks):
+        return False
+    x, y, width, height = cv2.boundingRect(inside)
+    box = inside[y : y + height, x : x + width] > 0
+    rows, columns = ((np.arange(length) + 0.5) * (2 / length) - 1 for length in (height, width))
+    disc = np.add.outer(rows**2, columns**2) < 1
+    overlap = (box & disc).sum() / (box | disc).sum()
+    return bool(max(box.mean(), overlap) < _MAX_FRAME)
 
 
 def _without_rim(mask: Array) -> Array:

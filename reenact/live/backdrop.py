@@ -9,7 +9,7 @@ import numpy as np
 
 from reenact.config import OutputSettings
 from reenact.rendering.background import without_person
-from reenact.rendering.matting import Alpha, without_spill
+from reenact.rendering.matting import Alpha, without_spill, without_white
 from reenact.types import Image
 
 _BLUR_SHARE: Final = 1 / 28
@@ -23,14 +23,16 @@ class Backdrop:
         picture: uint8 (H, W, 3) RGB, the final picture of the target at rest.
         rest: uint8 (H, W), the person's alpha in it.
         crop: uint8 (S, S), the person's alpha in the crop at rest.
+        on_white: True if the target's pictures were composited on white with an alpha of their own.
 
     Attributes:
         rest, crop: the same; do not write into them.
     """
 
-    def __init__(self, picture: Image, rest: Alpha, crop: Alpha) -> None:
+    def __init__(self, picture: Image, rest: Alpha, crop: Alpha, on_white: bool = False) -> None:
         self.rest, self.crop = rest, crop
-        self._blurred = _blurred(picture, rest)
+        self._clean = without_white if on_white else without_spill
+        self._blurred = np.full_like(picture, 255) if on_white else _blurred(picture, rest)
         self._plain: tuple[str, Image] | None = None
 
     def lay(
@@ -43,7 +45,7 @@ class Backdrop:
             alpha: the person in it, uint8 (H, W).
             output: settings in which `background` is not "keep".
         """
-        picture = without_spill(picture, alpha)
+        picture = self._clean(picture, alpha)
         if output.background == "transparent":
             return picture, alpha
         blur = output.background == "blur"

@@ -57,12 +57,13 @@ class PreparedTarget:
             return
         shown = self._shown(self.rest_crop, output)
         if output.picture == "plate":
-            matte = Matte(self.target, shown, self.paster.square)
+            matte = Matte(self.target, shown, self.paster.square, self.paster.plate_alpha)
             rest = matte.whole
         else:
-            matte = Matte(self.target, self.rest_crop, (0, 0, self.target.crop_size))
+            alpha = None if self.target.alphas is None else self.target.alphas[0]
+            matte = Matte(self.target, self.rest_crop, (0, 0, self.target.crop_size), alpha)
             rest = self._square(matte.crop)
-        self.backdrop = Backdrop(shown, rest, matte.crop)
+        self.backdrop = Backdrop(shown, rest, matte.crop, matte.on_white)
 
     def _shown(self, crop: Image, output: OutputSettings) -> Image:
         """Return a crop in the plate, or only the square around the face."""

@@ -17,7 +17,6 @@ from reenact.errors import NameTakenError, ReenactError, SourceError, TargetErro
 from reenact.panel.jobs import Job, Jobs, collected_warnings
 from reenact.panel.preview import small_jpeg
 from reenact.panel.uploads import Uploads
-from reenact.sources.image_file import read_image
 from reenact.targets.library import BUILT_IN, built_in_portrait
 from reenact.targets.manual_landmarks import Points, named_points
 from reenact.targets.store import TargetStore, checked_name
@@ -88,7 +87,7 @@ class Gallery:
         """Return a JPEG of a target, at most `side_px` high. Raises ReenactError."""
         if name in BUILT_IN:
             return small_jpeg(built_in_portrait(name), side_px)
-        return small_jpeg(read_image(self.store.folder_of(name) / "reference_0.png"), side_px)
+        return small_jpeg(self.store.picture(name), side_px)
 
     def points(self, name: str) -> dict[str, Any]:
         """Return where the points of a target's face are in its picture.

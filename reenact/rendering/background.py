@@ -101,7 +101,12 @@ def layers_of(
 
 
 def closed_above(
-    picture: Image, person: NDArray[np.uint8], first_row: int, face: Array
+    picture: Image,
+    person: NDArray[np.uint8],
+    first_row: int,
+    face: Array,
+    *,
+    exact: bool = False,
 ) -> tuple[Image, NDArray[np.uint8]]:
     """Return a picture and its coverage by people, with a head that the upper edge cut completed.
 
@@ -113,6 +118,7 @@ def closed_above(
         person: coverage by people, uint8 of any size, 255: full.
         first_row: first row of the original picture; the rows above it are drawn.
         face: (N, 2) px or more columns, its landmarks.
+        exact: True if the coverage is the picture's own alpha: it is mirrored like the picture.
     """
     if first_row == 0:
         return picture, person
@@ -146,6 +152,10 @@ def closed_above(
     for channel in () if hidden.all() else beside.T:
         channel[hidden] = np.interp(offset[hidden], offset[~hidden], channel[~hidden])
     picture[:first_row] = np.where(inside[..., None], hair, beside.astype(np.uint8))
+    if exact:
+        alpha = cv2.remap(person, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        person[:first_row][inside] = alpha[inside]
+        return picture, person
     person[:first_row][inside] = 255
     reach = np.sqrt(np.maximum(square + slope * np.arange(first)[:, None], 1))
     gaps = (np.abs(offset) <= reach - _GAP_RIM_PX) & (square > 0)

@@ -7,6 +7,7 @@ the crop's edges lie on whole px; a frame then costs a resize, a product and a s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import cv2
@@ -42,13 +43,16 @@ class Paster:
 
     Attributes:
         plate: uint8 (H, W, 3) RGB, the aligned plate; do not write into it.
+        plate_alpha: uint8 (H, W), the alpha in it of a target that has one; else None.
         size: (width, height) px of the composed pictures, both even.
         box: rows and columns of the plate that the crop covers.
         square: (left, top, side) px of the whole crop in the plate; it may extend beyond it.
     """
 
     def __init__(self, target: Target, max_side: int = 1280) -> None:
-        self.plate, self.square = _aligned_plate(target, max_side)
+        align, self.square = _alignment(target, max_side)
+        self.plate = align(target.plate)
+        self.plate_alpha = None if target.plate_alpha is None else align(target.plate_alpha)
         left, top, side = self.square
         height, width = self.plate.shape[:2]
         self.size = (width, height)
@@ -120,10 +124,15 @@ def share_above(target: Target) -> float:
     return max(0.0, -float(target.crop_to_plate[1, 2]) / reach)
 
 
-def _aligned_plate(target: Target, max_side: int) -> tuple[Image, tuple[int, int, int]]:
-    """Return the plate with even sides, and the crop's left, top and side in it, whole px."""
-    plate, affine = target.plate, target.crop_to_plate.astype(np.float64)
-    plate_size = np.array(plate.shape[1::-1])
+def _alignment(
+    target: Target, max_side: int
+) -> tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], tuple[int, int, int]]:
+    """Return what aligns the plate, or its alpha, to even sides and to the crop's edges.
+
+    Also returns the crop's left, top and side in the result, whole px.
+    """
+    affine = target.crop_to_plate.astype(np.float64)
+    plate_size = np.array(target.plate.shape[1::-1])
     reduction = min(1.0, max_side / plate_size.max())
     size = np.maximum(2, 2 * np.floor(plate_size * reduction / 2 + 0.01)).astype(int)
     side = max(1, math.ceil(shown_side(target, max_side) - _ALIGNED_PX))
@@ -134,16 +143,20 @@ def _aligned_plate(target: Target, max_side: int) -> tuple[Image, tuple[int, int
     corner = np.round(edges - np.floor(surplus / 2))
     shift = corner - edges + (scale - 1) / 2
     sigma = 0.5 * math.sqrt(max(1 / scale**2 - 1, 0.0))
-    if sigma > 0.1:  # low-pass before subsampling
-        plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma), np.uint8)
-    moved = cv2.warpAffine(
-        plate,
-        np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]),
-        size.tolist(),
-        flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(moved, np.uint8), (int(corner[0]), int(corner[1]), side)
+
+    def align(plate: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if sigma > 0.1:  # low-pass before subsampling
+            plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma), np.uint8)
+        moved = cv2.warpAffine(
+            plate,
+            np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]),
+            size.tolist(),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(moved, np.uint8)
+
+    return align, (int(corner[0]), int(corner[1]), side)
 
 
 def _depth(cells: int, start: float, reach: float, length: float, steepness: float = 1.0) -> Array:

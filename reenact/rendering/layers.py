@@ -54,6 +54,9 @@ from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 Corner = tuple[int, int]
 """First row and column of the repair box, in cells of `STEM` px of the network's pictures."""
 
+TornEdge = tuple[tuple[slice, ...], NDArray[np.uint8]]
+"""A box of a warped picture, and a mask of it, uint8 (H, W), 255 beside a jump of the flow."""
+
 _FINE_PX: Final = 1536
 """Side of an `enlarged` reference, which is two to four times as large as the reference."""
 
@@ -124,6 +127,8 @@ class Reference:
         side_px: the crop's side in the network's px.
         body: motions of torso and hair in the picture.
         teeth_end: where the upper teeth end, see `teeth_end_of`.
+        on_white: True if the picture lies on white and `rimless` is its own alpha. White over white
+            is no halo, so nothing is cut off the rim.
     """
 
     person: Image
@@ -136,6 +141,7 @@ class Reference:
     side_px: int = NETWORK_PX
     body: Body = HEAD_ALONE
     teeth_end: float | None = None
+    on_white: bool = False
 
     @classmethod
     def of(
@@ -145,6 +151,8 @@ class Reference:
         landmarks: Array,
         side_px: int = NETWORK_PX,
         body: Body = HEAD_ALONE,
+        *,
+        on_white: bool = False,
     ) -> Reference:
         """Split a picture.
 
@@ -154,10 +162,14 @@ class Reference:
             landmarks: (478, 3) px of the picture.
             side_px: its side in the network's px.
             body: motions of torso and hair in it.
+            on_white: True if the coverage is the picture's own alpha, with which it was composited
+                on white.
         """
         size = len(picture)
         people = np.asarray(cv2.resize(coverage, (size, size)), np.uint8)
         background, alpha, rimless = layers_of(picture, people, landmarks)
+        if on_white:
+            background, rimless = np.full_like(picture, 255), people
         person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, _shut(picture, landmarks)))
         landmarks = visible_lips(landmarks, estimate_pose(landmarks))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
@@ -172,6 +184,7 @@ class Reference:
             side_px=side_px,
             body=body,
             teeth_end=teeth_end_of(picture, landmarks),
+            on_white=on_white,
         )
 
 
@@ -206,7 +219,7 @@ def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def move_person(
     fine: Image, reference: Reference, maps: Array, drive: Array, pose: Pose
-) -> tuple[Image, Array]:
+) -> tuple[Image, Array, list[TornEdge]]:
     """Warp the person of a reference, and draw the inside of the mouth that it does not show.
 
     Args:
@@ -217,23 +230,32 @@ def move_person(
         pose: their pose.
 
     Returns:
-        The warped person, uint8 (S, S, 4) RGBA, and its source map, (S, S, 2) px of `fine`.
+        The warped person, uint8 (S, S, 4) RGBA; its source map, (S, S, 2) px of `fine`; and where
+        it was blurred.
     """
     size = len(reference.background)
     # Planes are resized and blurred in half the time of both at once.
     planes = [cv2.resize(plane, (size, size)) for plane in np.moveaxis(maps[..., FLOW], -1, 0)]
     masks = (maps[..., MapChannel.SKIN], _OUTLINE_BLUR), (_nose(maps), _NOSE_BLUR)
-    torn = [_tear(planes, maps, *mask) for mask in masks]
+    torn = [edge for edge in (_tear(planes, maps, *mask) for mask in masks) if edge]
     zoom = len(fine) // size
     source = sources(np.asarray(cv2.merge(planes), np.float32), zoom)
     person = warp_image(fine, source)
-    for box, edge in filter(None, torn):
-        # Each px shows one side of the jump; the blur removes the steps between them.
-        cv2.copyTo(cv2.blur(person[box], (3, 3)), edge, person[box])
-    _fade_rim(person, reference.rimless, maps, source)
+    blur_edges(person, torn)
+    if not reference.on_white:
+        _fade_rim(person, reference.rimless, maps, source)
     _draw_shut(person, reference.shut, maps, source, zoom)
     _fill_mouth(person, reference, maps, drive, pose)
-    return person, source
+    return person, source, torn
+
+
+def blur_edges(picture: NDArray[np.uint8], torn: Sequence[TornEdge]) -> None:
+    """Blur a warped picture, uint8 (S, S) or (S, S, C), where the flow jumps; in place.
+
+    Each px shows one side of the jump; the blur removes the steps between them.
+    """
+    for box, edge in torn:
+        cv2.copyTo(cv2.blur(picture[box], (3, 3)), edge, picture[box])
 
 
 def lay_over(person: Image, background: Image) -> Image:
@@ -261,14 +283,14 @@ def _nose_on_atlas() -> Array:
 
 def _tear(
     flow: Sequence[NDArray[Any]], maps: Array, mask: Array, blur: tuple[int, int]
-) -> tuple[tuple[slice, ...], NDArray[np.uint8]] | None:
+) -> TornEdge | None:
     """Let an enlarged flow, x and y (S, S), jump where a mask of cells hides what is behind it.
 
     It is changed in place. Interpolated flow would show everything between the two in the
     reference, as a stepped line. `blur` is the kernel, in cells, that smooths the mask's outline.
 
     Returns:
-        The mask's box, and a mask of it, uint8 (H, W), 255 beside a jump; None: there is no jump.
+        The edge; None: there is no jump.
     """
     if not mask.any():
         return None

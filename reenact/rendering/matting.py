@@ -1,6 +1,7 @@
 """The alpha channel of a target whose background is removed.
 
-The person is segmented once, in the target at rest. The renderer then moves that matte like the
+The person is segmented once, in the target at rest, unless the target's picture came with an alpha
+channel. The renderer then moves that matte like the
 picture. This is cheap, and does not flicker like a segmentation of every frame.
 """
 
@@ -51,31 +52,38 @@ class Matte:
         target: the target at the renderer's size.
         picture: uint8 (H, W, 3) RGB, the composed picture of the target at rest.
         square: (left, top, side) px of the crop in that picture; it may extend beyond it.
+        alpha: uint8 (H, W), the picture's own, which then lies on white; None: the person is
+            segmented.
 
     Attributes:
         whole: uint8 (H, W), of the picture; do not write into it.
         crop: uint8 (S, S), of the crop, where a head that the picture's edge cuts is completed.
+        on_white: True if they are the picture's own.
 
     Raises:
         TargetError: the face is not segmented as a person.
         ModelError: this version of mediapipe has no segmentation.
     """
 
-    def __init__(self, target: Target, picture: Image, square: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        picture: Image,
+        square: tuple[int, int, int],
+        alpha: Alpha | None = None,
+    ) -> None:
         left, top, side = square
-        mask = next(person_masks([picture]))
         face = target.neutral[:, :2] * (side / target.crop_size) + (left, top)
-        if not shows_person(mask, face):
-            raise TargetError(
-                f"No person is seen in the picture of {target.name}, so its background cannot be "
-                "taken away; use output.background=keep."
-            )
-        self.whole: Alpha = _without_islands(_refined(mask, picture))
+        self.on_white = alpha is not None
+        self.whole: Alpha = _segmented(target.name, picture, face) if alpha is None else alpha
         height, width = self.whole.shape
         above, before = max(0, -top), max(0, -left)
         padded = np.pad(self.whole, ((above, 0), (0, 0)))
+        below_edge = np.add(face, (0, above))
         extended = cv2.copyMakeBorder(
-            closed_above(np.dstack([padded] * 3), padded, above, np.add(face, (0, above)))[1],
+            closed_above(np.dstack([padded] * 3), padded, above, below_edge, exact=self.on_white)[
+                1
+            ],
             top=0,
             bottom=max(0, top + side - height),
             left=before,
@@ -85,6 +93,30 @@ class Matte:
         first_row, first_column = top + above, left + before
         crop = extended[first_row : first_row + side, first_column : first_column + side]
         self.crop: Alpha = resized_square(np.ascontiguousarray(crop, np.uint8), target.crop_size)
+
+
+def _segmented(name: str, picture: Image, face: Array) -> Alpha:
+    mask = next(person_masks([picture]))
+    if not shows_person(mask, face):
+        raise TargetError(
+            f"No person is seen in the picture of {name}, so its background cannot be taken away; "
+            "use output.background=keep, or make the target from a PNG whose background is "
+            "transparent."
+        )
+    return _without_islands(_refined(mask, picture))
+
+
+def without_white(picture: Image, alpha: Alpha) -> Image:
+    """Return the person's own colours in a picture that was composited on white with an alpha.
+
+    Both arrays are uint8, (H, W, 3) and (H, W). Where the alpha is 0 the picture is not changed.
+    """
+    rows, columns = np.nonzero((alpha > 0) & (alpha < 255))
+    share = alpha[rows, columns, None] * np.float32(1 / 255)
+    mixed = picture[rows, columns].astype(np.float32)
+    result = picture.copy()
+    result[rows, columns] = np.clip(np.round(255 - (255 - mixed) / share), 0, 255)
+    return result
 
 
 def without_spill(picture: Image, alpha: Alpha) -> Image:

@@ -19,7 +19,7 @@ from reenact.rendering.far_side import (
     turns_back,
 )
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference, enlarged, lay_over, move_person, reduced
+from reenact.rendering.layers import Reference, blur_edges, enlarged, lay_over, move_person, reduced
 from reenact.rendering.mesh_warp import warp_image
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
@@ -68,15 +68,15 @@ class Painter:
         maps = _maps(reference, drive, pose, follows, moved_from(body, reference.body))
         maps[..., FLOW] *= self._edge_fade
         _stretch_to_floor(maps[..., MapChannel.FLOW_Y])
-        person, source = move_person(self._fine, reference, maps, drive, pose)
-        self._sources = [source]
+        person, source, torn = move_person(self._fine, reference, maps, drive, pose)
+        self._sources, self._torn = [source], torn
         if self._mirror is not None and turns_back(reference.pose, pose):
             mirror, fine = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
             share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
-            mirrored, source = move_person(fine, mirror, mirror_maps, drive, pose)
+            mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
             self._sources.append(source)
             person, self._share = _joined(mirrored, person, share)
         return lay_over(person, reference.background), maps
@@ -89,6 +89,8 @@ class Painter:
         alpha = self._reference.rimless if alpha is None else alpha
         zoom = len(self._fine) // len(alpha)
         result = warp_image(alpha, reduced(self._sources[0], zoom))
+        if self._reference.on_white:
+            blur_edges(result, self._torn)
         if len(self._sources) == 1:
             return result
         flipped = np.ascontiguousarray(alpha[:, ::-1])

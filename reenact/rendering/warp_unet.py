@@ -81,13 +81,20 @@ class WarpUNetRenderer:
         self._to_network = square_to_crop((0, 0, target.crop_size), side_px)
         landmarks = transform_points(target.landmarks, self._to_network)
         pictures = (resized_square(np.asarray(image), side_px) for image in target.references)
-        people = person_coverage(pictures, landmarks)
+        own = target.alphas is not None
+        people = person_coverage(pictures, landmarks) if target.alphas is None else target.alphas
         rows = zip(
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
         first_row = round(share_above(target) * target.crop_size)
         references = [
-            Reference.of(*closed_above(image, person, first_row, points), points, side_px, body)
+            Reference.of(
+                *closed_above(image, person, first_row, points, exact=own),
+                points,
+                side_px,
+                body,
+                on_white=own,
+            )
             for image, points, person, body in rows
         ]
         fade = edge_fade(target, side_px // MAP_STEM)

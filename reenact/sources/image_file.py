@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -32,6 +32,18 @@ _HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
 
+class CutOut(NamedTuple):
+    """A picture with the alpha channel of its file.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB, composited on white.
+        alpha: uint8 (H, W), 255 opaque; None: it is opaque everywhere.
+    """
+
+    image: Image
+    alpha: NDArray[np.uint8] | None = None
+
+
 def read_image(path: str | Path) -> Image:
     """Read a picture as uint8 (H, W, 3) RGB: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM.
 
@@ -44,6 +56,11 @@ def read_image(path: str | Path) -> Image:
         SourceError: the file is missing, empty, damaged, of an unsupported format, or has too many
             pixels, which is known before they are decoded.
     """
+    return read_cut_out(path).image
+
+
+def read_cut_out(path: str | Path) -> CutOut:
+    """Read a picture like `read_image`, and its alpha channel."""
     path = expanded(path)
     check_file(path, "picture")
     try:
@@ -51,7 +68,10 @@ def read_image(path: str | Path) -> Image:
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     with file:
-        return limited(_decoded(file, path), MAX_SIDE_PX)
+        image, alpha = _decoded(file, path)
+    return CutOut(
+        limited(image, MAX_SIDE_PX), None if alpha is None else limited(alpha, MAX_SIDE_PX)
+    )
 
 
 def check_file(path: Path, kind: str) -> None:
@@ -76,7 +96,7 @@ def on_white(rgba: NDArray[np.uint8]) -> Image:
     return np.ascontiguousarray(mixed.astype(np.uint8))
 
 
-def _decoded(file: BinaryIO, path: Path) -> Image:
+def _decoded(file: BinaryIO, path: Path) -> CutOut:
     try:
         with PIL.Image.open(file, formats=_FORMATS) as stored:
             return _to_rgb(ImageOps.exif_transpose(stored))
@@ -102,16 +122,18 @@ def _why_not_a_picture(file: BinaryIO, path: Path) -> SourceError:
     return NotAPictureError(f"{path.name} is not a picture, or is damaged; use a JPEG or PNG.")
 
 
-def _to_rgb(picture: PIL.Image.Image) -> Image:
+def _to_rgb(picture: PIL.Image.Image) -> CutOut:
     if picture.mode == "F":  # 0 to 1
         levels: NDArray[Any] = np.nan_to_num(np.asarray(picture)).clip(0, 1) * 255
     elif picture.mode.startswith("I"):  # 16 bits, whether stored as such or in 32
         levels = np.asarray(picture).clip(0, 65535) / 257
     elif picture.has_transparency_data:
-        return on_white(np.asarray(picture.convert("RGBA")))
+        rgba = np.asarray(picture.convert("RGBA"))
+        alpha = np.ascontiguousarray(rgba[..., 3])
+        return CutOut(on_white(rgba), alpha if alpha.min(initial=255) < 255 else None)
     else:
-        return np.array(picture.convert("RGB"))
-    return np.repeat(np.rint(levels).astype(np.uint8)[..., None], 3, axis=2)
+        return CutOut(np.array(picture.convert("RGB")))
+    return CutOut(np.repeat(np.rint(levels).astype(np.uint8)[..., None], 3, axis=2))
 
 
 class ImageSource(ClockedSource):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
 from reenact.errors import NotAPictureError, SourceError, TargetError
@@ -26,8 +27,9 @@ from reenact.face.geometry import (
     transform_points,
     yaw_sine,
 )
+from reenact.face.segmentation import is_outline
 from reenact.imaging import invert_affine, limited, resized_square, turned
-from reenact.sources.image_file import read_image
+from reenact.sources.image_file import CutOut, read_cut_out
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
 from reenact.targets.footage import clip_names, write_footage
@@ -83,19 +85,24 @@ class _Photo:
 
     face: FoundFace
     box: Box
-    read: Callable[[], Image]
+    read: Callable[[], CutOut]
     placed: bool
 
     @property
     def faces(self) -> list[FoundFace]:
         return [self.face]
 
-    def pictures(self, numbers: Collection[int]) -> Iterator[tuple[int, Image]]:
-        for number in numbers:
-            yield number, self.read()
-
 
 _Material = _Photo | VideoFaces
+
+
+def _pictures(part: _Material, numbers: Collection[int]) -> Iterator[tuple[int, CutOut]]:
+    """Read the pictures of these numbers again."""
+    if isinstance(part, _Photo):
+        yield part.face.number, part.read()
+        return
+    for number, picture in part.pictures(numbers):
+        yield number, CutOut(picture)
 
 
 def create_target(
@@ -166,7 +173,7 @@ def target_from_image(
 
     `size_px` is the maximum side of its reference.
     """
-    photo = _photo(image, tracker, name, lambda: image)
+    photo = _photo(image, tracker, name, lambda: CutOut(image))
     return _assemble(name, [photo], tracker, metadata or {}, size_px)
 
 
@@ -177,11 +184,16 @@ def resize_target(target: Target, size_px: int) -> Target:
     to_new = square_to_crop((0, 0, target.crop_size), size_px)
     return replace(
         target,
-        references=np.stack([resized_square(picture, size_px) for picture in target.references]),
+        references=_resized(target.references, size_px),
+        alphas=None if target.alphas is None else _resized(target.alphas, size_px),
         landmarks=transform_points(target.landmarks, to_new),
         neutral=transform_points(target.neutral, to_new),
         crop_to_plate=_after(target.crop_to_plate, invert_affine(to_new)),
     )
+
+
+def _resized(squares: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    return np.stack([resized_square(picture, size_px) for picture in squares])
 
 
 def _assemble(
@@ -205,28 +217,31 @@ def _assemble(
     fits = [s for s in _SIDES_PX if s <= limit_px and first_side >= _MIN_SOURCE_SHARE * s]
     side_px = max(fits, default=_SIDES_PX[0])
     crops: dict[int, Image] = {}
+    alphas: dict[int, NDArray[np.uint8]] = {}
     landmarks: dict[int, Array] = {}
-    plate: Image | None = None
+    first: CutOut | None = None
     for part in material:
         wanted = {face.number: i for i, (owner, face) in enumerate(references) if owner is part}
         if not wanted:
             continue
         placed = isinstance(part, _Photo) and part.placed
-        for number, picture in part.pictures(wanted):
+        for number, picture in _pictures(part, wanted):
             place = wanted[number]
             points = references[place][1].points
             if not placed:
-                points = refine_face(picture, points, tracker)
-            crops[place] = cut(picture, part.box, side_px)
+                points = refine_face(picture.image, points, tracker)
+            crops[place] = cut(picture.image, part.box, side_px)
+            if picture.alpha is not None and is_outline(picture.alpha, points):
+                alphas[place] = cut(picture.alpha, part.box, side_px)
             landmarks[place] = transform_points(points, square_to_crop(part.box, side_px))
             if place == 0:
-                plate = picture
-    if plate is None:
+                first = picture
+    if first is None:
         raise TargetError(f"A file of the target {name!r} changed while it was read; try again.")
     order = sorted(crops)
     crop_to_picture = invert_affine(square_to_crop(references[0][0].box, side_px))
-    plate, crop_to_plate = _limited(plate, crop_to_picture)
-    return Target(
+    plate, crop_to_plate = _limited(first.image, crop_to_picture)
+    target = Target(
         name=name,
         references=np.stack([crops[place] for place in order]),
         landmarks=np.stack([landmarks[place] for place in order]).astype(np.float32),
@@ -238,6 +253,29 @@ def _assemble(
             "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             **metadata,
         },
+    )
+    return _with_alphas(target, alphas, first.alpha)
+
+
+def _with_alphas(
+    target: Target, alphas: Mapping[int, NDArray[np.uint8]], whole: NDArray[np.uint8] | None
+) -> Target:
+    """Return the target with the alpha of its references, by their number, and of its plate.
+
+    Unless all of them have one, it is not used.
+    """
+    if whole is None or len(alphas) < len(target.references):
+        if alphas:
+            _log.warning(
+                "Not all pictures of %s have a transparent background, so its background is found "
+                "by segmentation.",
+                target.name,
+            )
+        return target
+    return replace(
+        target,
+        alphas=np.stack([alphas[place] for place in sorted(alphas)]),
+        plate_alpha=limited(whole, MAX_PLATE_SIDE_PX),
     )
 
 
@@ -265,7 +303,7 @@ def _look_into(path: Path, tracker: Tracker) -> _Material:
     if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
         return scan_video(path, tracker)
     try:
-        image = read_image(path)
+        image = read_cut_out(path).image
     except NotAPictureError:
         # The suffix may be ambiguous (.ts) or missing. A damaged picture is not a video, although a
         # video reader would decode one frame from it.
@@ -273,10 +311,10 @@ def _look_into(path: Path, tracker: Tracker) -> _Material:
             VideoSource(path).close()
             return scan_video(path, tracker)
         raise
-    return _photo(image, tracker, path.name, lambda: read_image(path))
+    return _photo(image, tracker, path.name, lambda: read_cut_out(path))
 
 
-def _photo(image: Image, tracker: Tracker, label: str, read: Callable[[], Image]) -> _Photo:
+def _photo(image: Image, tracker: Tracker, label: str, read: Callable[[], CutOut]) -> _Photo:
     found = find_upright_face(image, tracker)
     if found is None:
         raise TargetError(
@@ -287,11 +325,16 @@ def _photo(image: Image, tracker: Tracker, label: str, read: Callable[[], Image]
     if turns:
         _log.warning("%s is not upright; the target's picture is turned.", label)
     upright = turned(image, turns)
-    return _with_face(upright, face.points, lambda: turned(read(), turns), placed=False)
+    return _with_face(upright, face.points, lambda: _turned(read(), turns), placed=False)
+
+
+def _turned(picture: CutOut, turns: int) -> CutOut:
+    image, alpha = picture
+    return CutOut(turned(image, turns), None if alpha is None else turned(alpha, turns))
 
 
 def _placed_photo(path: Path, placed: Array | Points, tracker: Tracker) -> _Photo:
-    image = read_image(path)
+    image = read_cut_out(path).image
     points = placed if isinstance(placed, np.ndarray) else _fitted(image, placed, path, tracker)
     height, width = image.shape[:2]
     left, top, right, bottom = face_box(points)
@@ -301,7 +344,7 @@ def _placed_photo(path: Path, placed: Array | Points, tracker: Tracker) -> _Phot
             f"The landmarks lie outside {path.name}, which has {width} x {height} px; give them in "
             "px of that picture."
         )
-    return _with_face(image, points, lambda: read_image(path), placed=True)
+    return _with_face(image, points, lambda: read_cut_out(path), placed=True)
 
 
 def _fitted(image: Image, placed: Points, path: Path, tracker: Tracker) -> Array:
@@ -330,7 +373,7 @@ def _check_size(label: str, side_px: int, rendered_px: int) -> None:
         )
 
 
-def _with_face(image: Image, points: Array, read: Callable[[], Image], *, placed: bool) -> _Photo:
+def _with_face(image: Image, points: Array, read: Callable[[], CutOut], *, placed: bool) -> _Photo:
     face = FoundFace(0, points, measure_look(image, points))
     return _Photo(face, square([face_box(points)], points), read, placed)
 

@@ -6,7 +6,9 @@
     landmarks.safetensors  landmarks, neutral, crop_to_plate
     weights.safetensors    the target's own weights, if it has any
 
-Nothing is unpickled, and every size is checked before memory is allocated for it.
+The pictures of a target with an alpha are RGBA. Their colours lie on white, so that a version of
+the program that does not read the alpha shows them as before. Nothing is unpickled, and every size
+is checked before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Annotated, Final, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_tensors
@@ -46,6 +49,9 @@ _MAX_BOX_SHARE: Final = 16.0
 
 _MAX_NOTES: Final = 64
 """Maximum number of a target's `metadata`; further ones are not stored."""
+
+_RGBA: Final = 6
+"""The colour type of a PNG with an alpha channel."""
 
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
@@ -102,10 +108,15 @@ def max_bytes() -> dict[str, int]:
 
 def pack(target: Target) -> dict[str, bytes]:
     """Return a target's pieces without weights. Raises DamagedError for what `unpack` refuses."""
-    pieces = pack_face(target) | {PLATE: encoded(target.plate, ".png")}
+    pieces = pack_face(target) | {PLATE: _png(target.plate, target.plate_alpha)}
     for number, picture in enumerate(target.references):
-        pieces[reference_name(number)] = encoded(picture, ".png")
+        alpha = None if target.alphas is None else target.alphas[number]
+        pieces[reference_name(number)] = _png(picture, alpha)
     return pieces
+
+
+def _png(picture: Image, alpha: NDArray[np.uint8] | None) -> bytes:
+    return encoded(picture if alpha is None else np.dstack([picture, alpha]), ".png")
 
 
 def pack_face(target: Target) -> dict[str, bytes]:
@@ -142,26 +153,40 @@ def unpack(read: Read) -> Target:
             f"{LANDMARKS} has landmarks for {counted(len(landmarks), 'picture')}; there are "
             f"{description.references}."
         )
-    references: list[Image] = []
+    references: list[NDArray[np.uint8]] = []
     for number in range(description.references):
-        name = reference_name(number)
-        picture = _from_png(read(name, limits[name]), name, _MAX_CROP_PX)
+        picture = _reference(read, number)
         if references and picture.shape != references[0].shape:
-            raise DamagedError(f"{name} has another size than the first.")
+            raise DamagedError(f"{reference_name(number)} has another size than the first.")
         references.append(picture)
+    plate = _from_png(read(PLATE, limits[PLATE]), PLATE, MAX_PLATE_SIDE_PX)
+    pictures = np.stack(references)
+    has_alpha = pictures.shape[-1] == plate.shape[-1] == 4
     target = Target(
         name=description.name,
-        references=np.stack(references),
+        references=np.ascontiguousarray(pictures[..., :3]),
         landmarks=landmarks,
         neutral=neutral,
-        plate=_from_png(read(PLATE, limits[PLATE]), PLATE, MAX_PLATE_SIDE_PX),
+        plate=np.ascontiguousarray(plate[..., :3]),
         crop_to_plate=crop_to_plate,
         renderer=description.renderer,
         weights=description.weights,
         metadata=description.metadata,
+        alphas=np.ascontiguousarray(pictures[..., 3]) if has_alpha else None,
+        plate_alpha=np.ascontiguousarray(plate[..., 3]) if has_alpha else None,
     )
     _check(target)
     return target
+
+
+def read_picture(read: Read) -> Image:
+    """Read a target's first reference alone. Raises DamagedError if it is missing or damaged."""
+    return np.ascontiguousarray(_reference(read, 0)[..., :3])
+
+
+def _reference(read: Read, number: int) -> NDArray[np.uint8]:
+    name = reference_name(number)
+    return _from_png(read(name, max_bytes()[name]), name, _MAX_CROP_PX)
 
 
 def read_description(read: Read) -> Description:
@@ -221,23 +246,25 @@ def _check(target: Target) -> None:
         raise DamagedError("The crop does not fit the plate.")
 
 
-def _from_png(data: bytes, name: str, max_side_px: int) -> Image:
-    """Decode an 8-bit PNG, after checking the size that its header declares."""
+def _from_png(data: bytes, name: str, max_side_px: int) -> NDArray[np.uint8]:
+    """Decode an 8-bit PNG to RGB or RGBA, after checking the size that its header declares."""
     if not data.startswith(_PNG_START) or len(data) < 33:
         raise DamagedError(f"{name} is not a PNG picture.")
-    width, height, depth = struct.unpack(">IIB", data[16:25])
+    width, height, depth, colours = struct.unpack(">IIBB", data[16:26])
     if not (1 <= width <= max_side_px and 1 <= height <= max_side_px and depth == 8):
         raise DamagedError(
             f"{name} has {width} x {height} px of {depth} bits; at most {max_side_px} px a side "
             "of 8 bits are allowed."
         )
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        way = cv2.IMREAD_UNCHANGED if colours == _RGBA else cv2.IMREAD_COLOR
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), way)
     except cv2.error as error:
         raise DamagedError(f"{name} is damaged.") from error
-    if image is None or image.shape != (height, width, 3):
+    if image is None or image.shape != (height, width, 4 if colours == _RGBA else 3):
         raise DamagedError(f"{name} is damaged.")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    swapped = cv2.COLOR_BGRA2RGBA if colours == _RGBA else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(image, swapped), dtype=np.uint8)
 
 
 def check_weights(path: Path) -> None:

@@ -22,7 +22,7 @@ from reenact.targets.clip_files import clips_in
 from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exchange_file
 from reenact.targets.manual_landmarks import Points, fit_landmarks
 from reenact.targets.serialization import DamagedError, bounded
-from reenact.types import Target
+from reenact.types import Image, Target
 
 BUILT_IN: Final = ("astronaut", "robin")
 """Targets that come with the program."""
@@ -123,6 +123,14 @@ class TargetStore:
         return replace(
             target, name=checked_name(name), weights=None if weights is None else str(weights)
         )
+
+    def picture(self, name: str) -> Image:
+        """Return a target's first reference, uint8 (S, S, 3) RGB.
+
+        Raises TargetError if there is no such target, or the picture is damaged.
+        """
+        with self._reading(name) as read:
+            return serialization.read_picture(read)
 
     def list(self) -> tuple[str, ...]:
         """Return the sorted names of the stored targets.

@@ -44,6 +44,11 @@ def with_surroundings(target: Target) -> Target:
         mirrored_within(places[1], height, (top, bottom)),
     )
     around = np.asarray(cv2.remap(target.plate, x, y, cv2.INTER_LINEAR), np.uint8)
+    alphas = target.alphas
+    if alphas is not None and target.plate_alpha is not None:
+        clear = np.asarray(cv2.remap(target.plate_alpha, x, y, cv2.INTER_LINEAR), np.uint8)
+        laid = [_laid(one[..., None], clear[..., None], before) for one in alphas]
+        alphas = np.stack(laid)[..., 0]
     shift = np.append(before, 0).astype(np.float32)
     return replace(
         target,
@@ -52,6 +57,7 @@ def with_surroundings(target: Target) -> Target:
         neutral=target.neutral + shift,
         crop_to_plate=affine,
         extent=_EXTENT,
+        alphas=alphas,
     )
 
 

@@ -42,7 +42,7 @@ def stripes(size: int) -> Reference:
 def composed(reference: Reference, maps: Array, drive: Array = SOMEWHERE) -> Image:
     """Compose a picture of the reference, with a calm mouth if no landmarks are given."""
     fine = enlarged(reference.person)
-    person, _ = move_person(fine, reference, maps, drive, estimate_pose(drive))
+    person, *_ = move_person(fine, reference, maps, drive, estimate_pose(drive))
     return lay_over(person, reference.background)
 
 

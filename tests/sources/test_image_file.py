@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reenact.errors import SourceError
 from reenact.sources import image_file as pictures
-from reenact.sources.image_file import read_image
+from reenact.sources.image_file import read_cut_out, read_image
 from support.clips import corners, four_colours, numbered_picture, png_claiming, write_png
 from support.portraits import write_jpeg
 
@@ -46,6 +46,12 @@ def test_grey_16_bit_alpha_and_palette(tmp_path: Path) -> None:
     mixed = read_image(write_png(tmp_path / "alpha.png", bgra))
     assert mixed.tolist() == [[[200, 0, 0], [255, 255, 255], [227, 127, 127]]]
     assert mixed.flags.c_contiguous
+    cut_out = read_cut_out(tmp_path / "alpha.png")
+    np.testing.assert_array_equal(cut_out.image, mixed)
+    assert cut_out.alpha is not None
+    assert cut_out.alpha.tolist() == [[255, 0, 128]]
+    assert read_cut_out(write_png(tmp_path / "all.png", bgra[:, :1])).alpha is None
+    assert read_cut_out(deep).alpha is None
     palette = PIL.Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     palette.putpalette([10, 20, 30, 90, 90, 90])
     palette.save(tmp_path / "palette.png", transparency=1)

@@ -18,12 +18,15 @@ from reenact.types import Target
 
 def same_target(first: Target, second: Target) -> bool:
     """Tell whether two targets show the same: pictures, landmarks and place, to the last bit."""
-    arrays = ("references", "landmarks", "neutral", "plate", "crop_to_plate")
-    return all(
-        np.array_equal(getattr(first, name), getattr(second, name))
-        and getattr(first, name).dtype == getattr(second, name).dtype
-        for name in arrays
-    )
+    names = ("references", "landmarks", "neutral", "plate", "crop_to_plate")
+    pairs = [(getattr(first, name), getattr(second, name)) for name in names]
+    for name in ("alphas", "plate_alpha"):
+        one, other = getattr(first, name), getattr(second, name)
+        if (one is None) != (other is None):
+            return False
+        if one is not None:
+            pairs.append((one, other))
+    return all(np.array_equal(one, other) and one.dtype == other.dtype for one, other in pairs)
 
 
 def write_weights(folder: Path) -> Path:
