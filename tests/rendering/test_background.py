@@ -156,6 +156,21 @@ def test_a_head_that_the_edge_cuts_is_closed_above_it(forehead: int, gap: int) -
     assert (wall > 190).all()
 
 
+def test_the_pictures_own_alpha_keeps_its_gaps_and_is_mirrored_like_the_hair() -> None:
+    first_row = 80
+    whole = head((120, 150), (60, 90))
+    whole[first_row + 1 : first_row + 9, 105:125] = False  # such as between two strands
+    picture = np.where(whole, 60, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+    picture[140:][whole[140:]] = 190
+    person = np.where(whole, 255, 0).astype(np.uint8)
+    closed, found = closed_above(picture, person, first_row, face_at(118, 180), exact=True)
+    np.testing.assert_array_equal(found[first_row:], person[first_row:])
+    cap = closed[:first_row, :, 0], found[:first_row]
+    assert (cap[1] > 200).sum() > 500
+    assert cap[0][cap[1] > 200].max() < 120, "nothing white is part of the head"
+    assert found[first_row - 12 : first_row, 110:120].min() < 50
+
+
 def test_a_head_as_wide_as_the_picture_is_closed_without_a_wall_beside_it() -> None:
     person = np.full((256, 256), 255, np.uint8)
     person[:80] = 0
