@@ -11,11 +11,10 @@ import pytest
 from reenact.config import Settings, TrackingSettings
 from reenact.errors import PluginError, TargetError
 from reenact.expression.emotions import EMOTIONS
-from reenact.expression.idle_life import Blinks
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.mediapipe_tracker import MediaPipeTracker
-from reenact.face.regions import lid_closure, lip_gaps
+from reenact.face.regions import lip_gaps
 from reenact.face.topology import ACTION_UNITS
 from reenact.live.drives import resting_drive
 from reenact.live.pipeline import RETURN_S, Reenactor, open_reenactor
@@ -23,7 +22,7 @@ from reenact.live.prepared_target import prepare_target
 from reenact.stats import StepTimer
 from reenact.types import Array, Frame, Image, Landmarks, Pose, Target
 from support.actor import AT_REST, FPS, MOUTH_OPENS, acted
-from support.faces import deviation_of, plain_target, portrait_target, target_units
+from support.faces import plain_target, portrait_target, target_units
 from support.fakes import GREEN, MAGENTA, FakeRenderer, FakeTracker, plain
 from support.fusions import another_face
 
@@ -284,30 +283,6 @@ def test_without_a_face_the_target_lives_and_gives_way_to_the_actor() -> None:
     assert stage.moved()[-1] < 0.1
     stage.settings.idle.life = False
     np.testing.assert_array_equal(stage.act(None, RETURN_FRAMES)[-1], stage.rest)
-
-
-def test_automatic_blinks_go_on_whatever_the_actors_lids_do_and_without_an_actor() -> None:
-    stage = Stage(life=True)
-    stage.settings.fusion.blinks = "automatic"
-    blinks, pose = Blinks(), estimate_pose(TARGET.neutral)
-    shape, shut = to_face_frame(TARGET.neutral, pose), deviation_of(blink_left=1, blink_right=1)
-    winking = [replace(posed(), points=to_image(shape + part * shut, pose)) for part in (0, 0.7)]
-    blinks.step(0.0)
-    openings, expected, units = [], [], []
-    for number in range(24 * FPS):
-        away = 12 * FPS <= number < 15 * FPS
-        stage.act(None if away else winking[number // 3 % 2])
-        drive = stage.renderer.drives[-1]
-        head = estimate_pose(drive.landmarks, shape)
-        openings.append(lid_closure(to_face_frame(drive.landmarks, head), shape).mean())
-        units.append(drive.expression.action_units[ACTION_UNITS.index("blink_left")])
-        expected.append(1 - blinks.step(1 / FPS, automatic=True).shut)
-    begun = slice(round(0.5 * FPS), None)  # once the actor's own lids are faded out
-    # While a lost face fades out, its lids stay as they were last seen.
-    faded = [n for n in range(len(openings))[begun] if not 0 <= n - 12 * FPS < RETURN_FRAMES]
-    assert np.count_nonzero(np.diff(np.array(expected) < 0.5)) >= 2 * 4
-    np.testing.assert_allclose(np.array(openings)[faded], np.array(expected)[faded], atol=0.08)
-    np.testing.assert_allclose(1 - np.array(units)[faded], np.array(expected)[faded], atol=0.02)
 
 
 def test_an_emotion_is_in_all_that_drives_a_renderer_with_and_without_an_actor() -> None:
