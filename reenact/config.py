@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 from pydantic.fields import FieldInfo
@@ -28,6 +28,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 """The path of a file, in which a leading ~ is the user's home folder; "" if there is none."""
+
+BACKGROUNDS: Final = ("keep", "blur", "colour", "transparent")
+"""The values of `output.background` that name no picture of the user's."""
 
 Emotion = Literal[
     "actor",
@@ -311,13 +314,24 @@ class OutputSettings(Section):
 
     picture: Literal["plate", "crop"] = Field(
         "plate",
-        description="plate: the target's whole picture; crop: only the square around the face, "
-        "within the picture",
+        description="plate: the target's whole picture, or as much of it as fits into the shape; "
+        "crop: only the square around the face, within the picture, or as little more as the shape "
+        "takes",
     )
-    background: Live[Literal["keep", "blur", "colour", "transparent"]] = Field(
+    shape: Live[Literal["picture", "16:9", "4:3", "1:1", "9:16"]] = Field(
+        "picture",
+        description="picture: as the target's picture; else width:height of the output, whatever "
+        "the target: its picture is cut around the head, and continued out of focus where it is "
+        "too narrow",
+    )
+    background: str = Field(
         "keep",
+        pattern=r"^[^\W_](?:[\w \-]{0,46}[\w\-])?$",
         description="keep: that of the target's picture; blur: the same, blurred; colour: "
-        "background_colour; transparent: none, for outputs with an alpha channel (obs)",
+        "background_colour; transparent: none, for outputs with an alpha channel (obs); else the "
+        "name of a picture, such as beach, in the folder backgrounds of the data folder",
+        examples=list(BACKGROUNDS),
+        json_schema_extra={"live": True},
     )
     background_colour: str = Field(
         "#00b140",
@@ -336,7 +350,8 @@ class OutputSettings(Section):
         1280,
         ge=128,
         le=4096,
-        description="longest side of the plate; a larger one is scaled down",
+        description="longest side of the plate; a larger one is scaled down. With a shape, 9/16 of "
+        "it is the short side: 1280 gives 1280x720, 960x720, 720x720 or 720x1280",
         json_schema_extra=unit("px", live=True),
     )
     fps: float = Field(

@@ -25,7 +25,7 @@ from reenact.face.skull import turned_at_neck
 from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.imaging import smoothstep
 from reenact.live.drives import still_expression
-from reenact.rendering.compositing import Paster
+from reenact.rendering.compositing import Paster, whole_view
 from reenact.sinks.video_file import FileSettings
 from reenact.targets.library import resize_target, target_from_image
 from reenact.targets.surroundings import with_surroundings
@@ -111,7 +111,7 @@ def scripted_landmarks(neutral: Array, time_s: float) -> Array:
 def frames(target: Target, renderer: Renderer) -> Iterator[Frame]:
     """Yield the script's frames."""
     renderer.prepare(target)
-    paster = Paster(target, max_side=512)
+    paster = Paster(target, whole_view(target, 512))
     for index in range(round(DURATION_S * FPS)):
         time_s = index / FPS
         drive = Drive(

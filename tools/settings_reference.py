@@ -81,6 +81,8 @@ def _values(entry: dict[str, Any]) -> str:
     unit = f" {entry['unit']}" if "unit" in entry else ""
     if "enum" in entry:
         return ", ".join(f"`{json.dumps(value)}`" for value in entry["enum"]) + unit
+    if "examples" in entry:
+        return ", ".join(f"`{json.dumps(value)}`" for value in entry["examples"]) + ", or a name"
     if entry["type"] == "boolean":
         return "`true`, `false`"
     low = entry.get("minimum", entry.get("exclusiveMinimum"))

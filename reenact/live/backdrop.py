@@ -7,9 +7,10 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.config import OutputSettings
+from reenact.config import BACKGROUNDS, OutputSettings
 from reenact.rendering.background import without_person
 from reenact.rendering.matting import Alpha, without_spill, without_white
+from reenact.targets.backgrounds import read_background
 from reenact.types import Image
 
 _BLUR_SHARE: Final = 1 / 28
@@ -17,7 +18,9 @@ _BLUR_SHARE: Final = 1 / 28
 
 
 class Backdrop:
-    """Composites one target over `output.background`. One thread calls `lay`.
+    """Composites one target over `output.background`.
+
+    One thread calls `lay`; any thread may call `open`.
 
     Args:
         picture: uint8 (H, W, 3) RGB, the final picture of the target at rest.
@@ -34,6 +37,21 @@ class Backdrop:
         self._clean = without_white if on_white else without_spill
         self._blurred = np.full_like(picture, 255) if on_white else _blurred(picture, rest)
         self._plain: tuple[str, Image] | None = None
+        self._pictures: dict[str, Image] = {}
+
+    def open(self, background: str) -> None:
+        """Read and scale a picture of the user's, so that `lay` can use it from then on.
+
+        Raises:
+            ReenactError: there is no such picture, or it cannot be read.
+        """
+        if background in BACKGROUNDS:
+            return
+        height, width = self.rest.shape
+        opened = read_background(background, (width, height))
+        # The one that is shown now is needed until the setting changes.
+        newest = dict([*self._pictures.items()][-1:])
+        self._pictures = {**newest, background: opened}
 
     def lay(
         self, picture: Image, alpha: Alpha, output: OutputSettings
@@ -44,12 +62,16 @@ class Backdrop:
             picture: uint8 (H, W, 3) RGB, of the same size as the picture at rest.
             alpha: the person in it, uint8 (H, W).
             output: settings in which `background` is not "keep".
+
+        A picture of the user's that was not opened is replaced by the blurred background.
         """
         picture = self._clean(picture, alpha)
         if output.background == "transparent":
             return picture, alpha
-        blur = output.background == "blur"
-        behind = self._blurred if blur else self._coloured(output.background_colour)
+        if output.background == "colour":
+            behind = self._coloured(output.background_colour)
+        else:
+            behind = self._pictures.get(output.background, self._blurred)
         share = cv2.merge([alpha, alpha, alpha])
         person = cv2.multiply(picture, share, scale=1 / 255)
         rest = cv2.multiply(behind, cv2.bitwise_not(share), scale=1 / 255)

@@ -43,7 +43,7 @@ _SLOW: Final = 0.8
 
 _WARM_UP_S: Final = 5.0
 
-_PREPARED: Final = frozenset({"renderer.size", "output.max_side", "fusion.mode"})
+_PREPARED: Final = frozenset({"renderer.size", "output.max_side", "output.shape", "fusion.mode"})
 """Settings whose change requires preparing the target again."""
 
 
@@ -235,9 +235,8 @@ class Controls:
     def _prepare(self, name: str, settings: Settings) -> PreparedTarget:
         from reenact.targets.library import open_target
 
-        size_px, max_side_px = settings.renderer.size, settings.output.max_side
-        target = open_target(name, size_px, store=self._store)
-        return self.session.reenactor.prepare(target, size_px, max_side_px)
+        target = open_target(name, settings.renderer.size, store=self._store)
+        return self.session.reenactor.prepare(target, settings)
 
     def _fade_to(self, name: str, prepared: PreparedTarget) -> None:
         self.session.presenter.switch(prepared)
@@ -252,12 +251,13 @@ class Controls:
     def update_all(self, values: Mapping[str, Any]) -> None:
         """Change live settings, given by `section.key`, from the next frame on.
 
-        A new size, background or `fusion.mode` takes seconds; the old one is used until then.
+        A new size, shape, background or `fusion.mode` takes seconds; until then the old one is
+        used.
 
         Raises:
             ReenactError: there is no such setting, it is not live, the value is not allowed, the
-                target can no longer be read, or no person is found in its picture, which a new
-                background requires. Nothing is changed.
+                target or the background can no longer be read, or no person is found in the
+                target's picture, which a new background requires. Nothing is changed.
         """
         known = self.settings() if values.keys() & _PREPARED else {}
         resized = any(known[name] != values[name] for name in values.keys() & _PREPARED)
@@ -269,11 +269,8 @@ class Controls:
                 change(tried, name, value)
             prepared = self._prepare(self.target, tried) if resized else None
             if opens_backdrop:
-                newest = prepared or self._prepared
-                if newest is None:
-                    self.session.reenactor.open_backdrop()
-                else:
-                    newest.open_backdrop(tried.output)
+                newest = prepared or self._prepared or self.session.reenactor
+                newest.open_backdrop(tried.output)
             for name, value in values.items():
                 change(self.session.settings, name, value)
             self._updates += 1

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from reenact.config import OutputSettings, Settings
 from reenact.live.prepared_target import PreparedTarget
 from reenact.stats import Recorder
 from reenact.types import Drive, Frame, Pose, Target
@@ -94,12 +95,13 @@ class ReenactorLike(Protocol):
     def undo_neutral(self) -> None:
         """Restore the neutral from before the last `set_neutral`."""
 
-    def prepare(
-        self, target: Target, size_px: int | None = None, max_side_px: int | None = None
-    ) -> PreparedTarget:
-        """Prepare another target for `switch`, at other sizes if given. Raises ReenactError."""
+    def prepare(self, target: Target, tried: Settings | None = None) -> PreparedTarget:
+        """Prepare another target for `switch`, with other settings if given.
 
-    def open_backdrop(self) -> None:
+        Raises ReenactError.
+        """
+
+    def open_backdrop(self, output: OutputSettings) -> None:
         """Prepare for another `output.background`. Raises ReenactError."""
 
     def switch(self, prepared: PreparedTarget) -> None:

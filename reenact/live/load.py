@@ -26,6 +26,7 @@ from reenact.live.stillness import Stillness
 from reenact.models.warp_unet_inputs import NETWORK_PX
 from reenact.rendering.compositing import shown_side
 from reenact.targets.builder import resize_target
+from reenact.targets.framing import is_square_only, view_of
 from reenact.targets.surroundings import with_surroundings
 from reenact.types import CutsOut, Drive, Image, Renderer, Target
 
@@ -54,9 +55,9 @@ _MAX_HOLD_S: Final = 640.0
 
 def needed_px(target: Target, asked_px: int, output: OutputSettings) -> int:
     """Return the side at which crops are drawn: as requested, but hardly larger than displayed."""
-    if output.picture == "crop":
+    if is_square_only(output):
         return asked_px
-    shown_px = shown_side(target, output.max_side)
+    shown_px = shown_side(target, view_of(target, output, asked_px))
     return min(asked_px, max(_SIZE_STEP_PX * math.ceil(shown_px / _SIZE_STEP_PX), NETWORK_PX))
 
 

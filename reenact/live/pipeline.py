@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from reenact import registry
-from reenact.config import Settings
+from reenact.config import OutputSettings, Settings
 from reenact.errors import TargetError
 from reenact.expression.body_motion import BodyMotion
 from reenact.expression.driving import Driver
@@ -146,37 +146,34 @@ class Reenactor:
         rest = resting_drive(target.neutral)
         self._show(prepare_target(target, settings.renderer.name, renderer, rest, settings.output))
 
-    def prepare(
-        self, target: Target, size_px: int | None = None, max_side_px: int | None = None
-    ) -> PreparedTarget:
+    def prepare(self, target: Target, tried: Settings | None = None) -> PreparedTarget:
         """Prepare another target for `switch`. Takes seconds; any thread may call.
 
         Args:
             target: at any size.
-            size_px: side of the generated crop; None: as set.
-            max_side_px: longest side of the plate; None: as set.
+            tried: settings of the renderer's size and of the output; None: the current ones.
 
         Raises:
             ReenactError: its renderer is unknown or cannot be opened.
         """
-        settings, output = self.settings.renderer, self.settings.output
-        if max_side_px:
-            output = output.model_copy(update={"max_side": max_side_px})
+        settings, tried = self.settings.renderer, tried or self.settings
+        output = tried.output
         name = registry.renderer_of(target) if self._chooses_renderer else settings.name
         spec = registry.load("renderers", name)
         setattr(settings, name, settings.part(name, spec.settings))
-        size_px = needed_px(target, size_px or settings.size, output)
+        size_px = needed_px(target, tried.renderer.size, output)
         renderer = open_renderer(settings.model_copy(update={"name": name, "size": size_px}))
         target = drawn_target(_with_weights_for(name, target), name, size_px)
         return prepare_target(target, name, renderer, resting_drive(target.neutral), output)
 
-    def open_backdrop(self) -> None:
+    def open_backdrop(self, output: OutputSettings) -> None:
         """Prepare for another `output.background`. Takes a second; any thread may call.
 
         Raises:
-            ReenactError: no person is found in the target's picture.
+            ReenactError: no person is found in the target's picture, or the background cannot be
+                read.
         """
-        self._prepared.open_backdrop(self.settings.output)
+        self._prepared.open_backdrop(output)
 
     def switch(self, prepared: PreparedTarget) -> None:
         """Show another target from the next frame on. The actor's state is kept."""

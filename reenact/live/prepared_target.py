@@ -11,6 +11,7 @@ from reenact.config import OutputSettings
 from reenact.imaging import letterbox
 from reenact.rendering.compositing import Paster
 from reenact.rendering.label import write_label
+from reenact.targets.framing import is_square_only, view_of
 from reenact.targets.surroundings import shown_square
 from reenact.types import CutsOut, Drive, Frame, Image, Renderer, Target
 
@@ -29,6 +30,8 @@ class PreparedTarget:
         renderer: prepared for the target.
         paster: pastes the crop into the plate.
         rest_crop: the crop of the target at rest, uint8 (S, S, 3) RGB.
+        shape: `output.shape` of its pictures.
+        square_only: True if the square around the face is the picture.
         backdrop: replaces the background; None before `open_backdrop`.
         square: left, top and side, px of the crop, of the square around the face.
     """
@@ -38,6 +41,8 @@ class PreparedTarget:
     renderer: Renderer
     paster: Paster
     rest_crop: Image
+    shape: str
+    square_only: bool
     backdrop: Backdrop | None = None
     square: tuple[int, int, int] = field(init=False)
 
@@ -45,45 +50,53 @@ class PreparedTarget:
         self.square = shown_square(self.target)
 
     def open_backdrop(self, output: OutputSettings) -> None:
-        """Find the target's outline, which takes a second; any thread may call.
+        """Prepare `output.background`; any thread may call.
+
+        The target's outline is found once, which takes a second.
 
         Raises:
-            ReenactError: no person is found in the target's picture.
+            ReenactError: no person is found in the target's picture, or the background is a
+                picture that is missing or cannot be read.
         """
+        backdrop = self.backdrop or self._new_backdrop()
+        backdrop.open(output.background)
+        self.backdrop = backdrop
+
+    def _new_backdrop(self) -> Backdrop:
         from reenact.live.backdrop import Backdrop
         from reenact.rendering.matting import Matte
 
-        if self.backdrop is not None:
-            return
-        shown = self._shown(self.rest_crop, output)
-        if output.picture == "plate":
-            matte = Matte(self.target, shown, self.paster.square, self.paster.plate_alpha)
-            rest = matte.whole
-        else:
+        shown = self._shown(self.rest_crop)
+        if self.square_only:
             alpha = None if self.target.alphas is None else self.target.alphas[0]
             matte = Matte(self.target, self.rest_crop, (0, 0, self.target.crop_size), alpha)
-            rest = self._square(matte.crop)
-        self.backdrop = Backdrop(shown, rest, matte.crop, matte.on_white)
+            return Backdrop(shown, self._square(matte.crop), matte.crop, matte.on_white)
+        rows, columns = inside = self.paster.inside
+        left, top, side = self.paster.square
+        square = left - columns.start, top - rows.start, side
+        own = self.paster.plate_alpha
+        matte = Matte(self.target, shown[inside], square, None if own is None else own[inside])
+        rest = np.zeros(shown.shape[:2], np.uint8)
+        rest[inside] = matte.whole
+        return Backdrop(shown, self.paster.faded(rest), matte.crop, matte.on_white)
 
-    def _shown(self, crop: Image, output: OutputSettings) -> Image:
+    def _shown(self, crop: Image) -> Image:
         """Return a crop in the plate, or only the square around the face."""
-        if output.picture == "plate":
-            return self.paster.paste(crop)
-        return self._square(crop)
+        return self._square(crop) if self.square_only else self.paster.paste(crop)
 
     def _square(self, crop: Image) -> Image:
         """Return a copy of the square around the face."""
         left, top, side = self.square
         return crop[top : top + side, left : left + side].copy()
 
-    def _alpha(self, backdrop: Backdrop, drive: Drive | None, output: OutputSettings) -> Alpha:
+    def _alpha(self, backdrop: Backdrop, drive: Drive | None) -> Alpha:
         """Return the person's alpha in a picture, uint8 (H, W)."""
         if drive is None or not isinstance(self.renderer, CutsOut):
             return backdrop.rest
         alpha = self.renderer.cut_out(backdrop.crop)
-        if output.picture == "plate":
-            return self.paster.paste_alpha(alpha, backdrop.rest)
-        return self._square(alpha)
+        if self.square_only:
+            return self._square(alpha)
+        return self.paster.paste_alpha(alpha, backdrop.rest)
 
     def picture(
         self, crop: Image, drive: Drive | None, actor: Frame | None, output: OutputSettings
@@ -96,22 +109,30 @@ class PreparedTarget:
             actor: the actor's frame; None if there is none.
             output: selects pasting, background, and the actor's picture beside the target.
         """
-        picture = self._shown(crop, output)
+        picture = self._shown(crop)
         alpha = None
         if self.backdrop is not None and output.background != "keep":
-            cut_out = self._alpha(self.backdrop, drive, output)
+            cut_out = self._alpha(self.backdrop, drive)
             picture, alpha = self.backdrop.lay(picture, cut_out, output)
         if output.label.strip():
             alpha = None if alpha is None else alpha.copy()
             write_label(picture, alpha, output.label.strip())
         if output.show_raw_camera:
-            side = picture.shape[0]
-            nobody = np.zeros((side, side, 3), np.uint8)
-            panel = nobody if actor is None else letterbox(actor.image, (side, side))
-            picture = np.concatenate([panel, picture], axis=1)
-            if alpha is not None:
-                alpha = np.pad(alpha, ((0, 0), (side, 0)), constant_values=255)
+            picture, alpha = self._beside_actor(picture, alpha, actor)
         return picture, alpha
+
+    def _beside_actor(
+        self, picture: Image, alpha: Image | None, actor: Frame | None
+    ) -> tuple[Image, Image | None]:
+        """Return the picture and its alpha with the actor at the left; in a tall shape, above."""
+        height, width = picture.shape[:2]
+        size = (height if self.shape == "picture" else width, height)
+        nobody = np.zeros((size[1], size[0], 3), np.uint8)
+        panel = nobody if actor is None else letterbox(actor.image, size)
+        axis = 0 if self.shape == "9:16" else 1
+        if alpha is not None:
+            alpha = np.concatenate([np.full(panel.shape[:2], 255, np.uint8), alpha], axis)
+        return np.concatenate([panel, picture], axis), alpha
 
 
 def prepare_target(
@@ -129,8 +150,15 @@ def prepare_target(
     renderer.prepare(target)
     rest_crop = renderer.render(rest)
     renderer.reset()
-    paster = Paster(target, output.max_side)
-    prepared = PreparedTarget(target, renderer_name, renderer, paster, rest_crop)
+    prepared = PreparedTarget(
+        target,
+        renderer_name,
+        renderer,
+        Paster(target, view_of(target, output, target.usual_size)),
+        rest_crop,
+        output.shape,
+        is_square_only(output),
+    )
     if output.background != "keep":
         prepared.open_backdrop(output)
     return prepared

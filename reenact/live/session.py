@@ -143,16 +143,19 @@ class Session(ClosesOnExit):
                 outputs that are added later as well.
 
         Raises:
-            ReenactError: a component is unknown or cannot be opened, or a sink would overwrite
-                the source, another sink's file or, unless that is allowed, an existing
-                file. Components that were already open are closed.
+            ReenactError: a component is unknown or cannot be opened, the background is a picture
+                that is missing, or a sink would overwrite the source, another sink's file or,
+                unless that is allowed, an existing file. Components that were already open are
+                closed.
         """
         from reenact import registry
         from reenact.live.pipeline import open_reenactor
+        from reenact.targets.backgrounds import check_background
 
         with ExitStack() as undo:
             kind, argument = registry.split(source)
             check_outputs(sinks, {"source": argument})
+            check_background(settings.output.background)
             if not (replace_files or settings.output.overwrite):
                 check_not_replaced(sinks)
             spec = registry.load("sources", kind)

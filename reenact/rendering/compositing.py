@@ -1,20 +1,22 @@
-"""Pastes the generated crop into the target's whole picture without visible edges.
+"""Pastes the generated crop into the target's picture without visible edges.
 
 Everything that depends only on the target is computed once. The plate is scaled and shifted so that
 the crop's edges lie on whole px; a frame then costs a resize, a product and a sum over the box.
+Where a view reaches beyond the plate, a blurred continuation of the plate stands.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.imaging import resized_square, smoothstep
+from reenact.imaging import in_bytes, resized_square, smoothstep
 from reenact.types import Array, Image, Target
 
 _FEATHER_SHARE: Final = 0.13
@@ -33,36 +35,83 @@ _FADE_SHARE: Final = 0.16
 _ALIGNED_PX: Final = 0.02
 """A side longer than a whole number of px by no more than this is rounded down to it."""
 
+_BLUR_BY_DEPTH: Final = 0.5
+"""Standard deviation of the blur beyond the plate, per px of distance from it."""
+
+_MIN_BLUR: Final = 1 / 640
+"""The weakest blur there, as a share of the longer side; each further one is twice as strong."""
+
+_SHARP_PX: Final = 4.0
+"""A blur with a larger standard deviation is made of a smaller picture."""
+
+_FADED_SHARE: Final = 1 / 32
+"""Width of the fade of a person who reaches beyond the plate, as a share of the longer side."""
+
+_HALF_PX: Final = 0.51
+"""Half a px, and a margin for rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The part of a target's plate that is shown, and how large.
+
+    Attributes:
+        window: left, top, width and height, px of the plate; it may reach beyond the plate.
+        scale: px of the picture per px of the plate.
+        size: (width, height) px of the picture.
+    """
+
+    window: tuple[float, float, float, float]
+    scale: float
+    size: tuple[int, int]
+
+
+def whole_view(target: Target, max_side: int = 1280) -> View:
+    """Return the view of the whole plate, scaled down to a longest side of `max_side` px.
+
+    Both sides of the picture are even; at most a row and a column of the plate are left out.
+    """
+    height, width = target.plate.shape[:2]
+    scale = min(1.0, max_side / max(height, width))
+    even = [max(2, 2 * math.floor(side * scale / 2 + 0.01)) for side in (width, height)]
+    return View((0, 0, width, height), scale, (even[0], even[1]))
+
 
 class Paster:
     """Pastes crops of one target into its plate. One thread calls it at a time.
 
     Args:
         target: provides the plate and the crop's place in it.
-        max_side: px; a plate whose longer side exceeds it is scaled down to it.
+        view: what is shown of the plate; None: all of it.
 
     Attributes:
-        plate: uint8 (H, W, 3) RGB, the aligned plate; do not write into it.
+        plate: uint8 (H, W, 3) RGB, the aligned plate and its continuation; do not write into it.
         plate_alpha: uint8 (H, W), the alpha in it of a target that has one; else None.
-        size: (width, height) px of the composed pictures, both even.
-        box: rows and columns of the plate that the crop covers.
-        square: (left, top, side) px of the whole crop in the plate; it may extend beyond it.
+        size: (width, height) px of the composed pictures.
+        inside: rows and columns of the picture that the plate covers; beside them it is continued.
+        box: rows and columns of the picture that the crop covers.
+        square: (left, top, side) px of the whole crop in the picture; it may extend beyond it.
     """
 
-    def __init__(self, target: Target, max_side: int = 1280) -> None:
-        align, self.square = _alignment(target, max_side)
-        self.plate = align(target.plate)
+    def __init__(self, target: Target, view: View | None = None) -> None:
+        view = view or whole_view(target)
+        self.size = view.size
+        align, self.square, self.inside = _alignment(target, view)
+        self.plate = continued(align(target.plate), self.inside)
         self.plate_alpha = None if target.plate_alpha is None else align(target.plate_alpha)
         left, top, side = self.square
-        height, width = self.plate.shape[:2]
-        self.size = (width, height)
-        x0, x1 = np.clip([left, left + side], 0, width).tolist()
-        y0, y1 = np.clip([top, top + side], 0, height).tolist()
+        (first_row, last_row), (first_column, last_column) = (
+            (part.start, part.stop) for part in self.inside
+        )
+        x0, x1 = np.clip([left, left + side], first_column, last_column).tolist()
+        y0, y1 = np.clip([top, top + side], first_row, last_row).tolist()
         self.box = slice(y0, y1), slice(x0, x1)
         self._cut = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
         weight = _soft_mask(
-            _depth(side, left, side, width), _depth(side, top, side, height, _TOP_STEEPNESS)
+            _depth(side, left - first_column, side, last_column - first_column),
+            _depth(side, top - first_row, side, last_row - first_row, _TOP_STEEPNESS),
         )[self._cut]
+        self._fade = _edge_fade_out(self.size, self.inside)
         self._alpha = np.repeat(np.round(weight * 255).astype(np.uint8)[..., None], 3, axis=2)
         rest = self.plate[self.box] * (1 - self._alpha / 255)
         self._weighted_plate = np.round(rest).astype(np.uint8)
@@ -83,7 +132,16 @@ class Paster:
             share = self._alpha[..., 0].astype(np.float32) * np.float32(1 / 255)
             crop = np.ascontiguousarray(self._resized(alpha)[self._cut])
             result[self.box] = cv2.blendLinear(crop, rest[self.box], share, 1 - share)
-        return result
+        return self.faded(result)
+
+    def faded(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an alpha channel, uint8 (H, W), that fades out where the plate ends.
+
+        A person whom the plate cuts off would end in a straight line before another background.
+        """
+        if self._fade is None:
+            return alpha
+        return np.asarray(cv2.multiply(alpha, self._fade, scale=1 / 255), np.uint8)
 
     def _resized(self, crop: Image) -> Image:
         """Scale a crop to its side in the plate.
@@ -96,10 +154,9 @@ class Paster:
         return resized_square(crop, side)
 
 
-def shown_side(target: Target, max_side: int) -> float:
+def shown_side(target: Target, view: View) -> float:
     """Return the side of the crop in the pictures of a `Paster`, px."""
-    reduction = min(1.0, max_side / max(target.plate.shape[:2]))
-    return target.crop_size * float(target.crop_to_plate[0, 0]) * reduction
+    return target.crop_size * float(target.crop_to_plate[0, 0]) * view.scale
 
 
 def edge_fade(target: Target, side: int) -> Array:
@@ -118,6 +175,66 @@ def edge_fade(target: Target, side: int) -> Array:
     return np.asarray(np.minimum.outer(rows, columns)[..., None], dtype=np.float32)
 
 
+def continued(picture: Image, inside: tuple[slice, slice]) -> Image:
+    """Return a picture that goes on beyond a part of it: its edge is repeated, and blurred.
+
+    The farther from the part, the stronger is the blur. There is no seam then, and neither stripes
+    nor a second face, as in a mirror image.
+
+    Args:
+        picture: uint8 (H, W, 3) RGB.
+        inside: rows and columns that are kept.
+    """
+    height, width = picture.shape[:2]
+    rows, columns = inside
+    pads = rows.start, height - rows.stop, columns.start, width - columns.stop
+    if not any(pads) or not picture[inside].size:
+        return picture
+    repeated = np.asarray(
+        cv2.copyMakeBorder(picture[inside], *pads, borderType=cv2.BORDER_REPLICATE), np.uint8
+    )
+    across, down = (
+        np.maximum(np.maximum(part.start - places, places - part.stop + 1), 0)
+        for part, places in ((columns, np.arange(width)), (rows, np.arange(height)))
+    )
+    sigma = _BLUR_BY_DEPTH * np.hypot(down[:, None], across[None, :])
+    least = _MIN_BLUR * max(height, width)
+    level = np.log2(np.maximum(sigma / least, 0.5)) + 1  # 0: not blurred; then each twice as much
+    result = repeated.astype(np.float32)
+    for number in range(math.ceil(float(level.max()))):
+        share = np.clip(level - number, 0, 1).astype(np.float32)[..., None]
+        result += share * (_blurred(repeated, least * 2**number) - result)
+    return np.asarray(np.round(result), np.uint8)
+
+
+def _blurred(picture: Image, sigma: float) -> Array:
+    """Return a picture blurred, float32; a strong blur is made at a smaller size."""
+    height, width = picture.shape[:2]
+    reduction = max(1.0, sigma / _SHARP_PX)
+    size = [max(1, round(side / reduction)) for side in (width, height)]
+    small = cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / reduction, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _edge_fade_out(size: tuple[int, int], inside: tuple[slice, slice]) -> NDArray[np.uint8] | None:
+    """Return factors, uint8 (H, W), that fall to 0 at edges of a plate within the picture."""
+    across, down = (
+        smoothstep(np.clip(_from_edges(part, length) / (_FADED_SHARE * max(size)), 0, 1))
+        for part, length in zip(inside[::-1], size, strict=True)
+    )
+    factors = np.minimum.outer(down, across)
+    return None if factors.min(initial=1) == 1 else in_bytes(factors)
+
+
+def _from_edges(part: slice, length: int) -> Array:
+    """Return the distance, px, of each place from the ends of a part that lie within the whole."""
+    places = np.arange(length, dtype=np.float32)
+    start = places - part.start if part.start > 0 else np.inf
+    end = part.stop - 1 - places if part.stop < length else np.inf
+    return np.minimum(np.full(length, np.inf, np.float32), np.minimum(start, end))
+
+
 def share_above(target: Target) -> float:
     """Return the share of the crop's side that lies above the plate."""
     reach = target.crop_size * float(target.crop_to_plate[0, 0])
@@ -125,24 +242,33 @@ def share_above(target: Target) -> float:
 
 
 def _alignment(
-    target: Target, max_side: int
-) -> tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], tuple[int, int, int]]:
-    """Return what aligns the plate, or its alpha, to even sides and to the crop's edges.
+    target: Target, view: View
+) -> tuple[
+    Callable[[NDArray[np.uint8]], NDArray[np.uint8]], tuple[int, int, int], tuple[slice, slice]
+]:
+    """Return what aligns the plate, or its alpha, to the view and to the crop's edges.
 
-    Also returns the crop's left, top and side in the result, whole px.
+    Beyond the plate its edge is repeated. Also returns the crop's left, top and side in the result,
+    whole px, and the rows and columns of it that the plate covers.
     """
     affine = target.crop_to_plate.astype(np.float64)
-    plate_size = np.array(target.plate.shape[1::-1])
-    reduction = min(1.0, max_side / plate_size.max())
-    size = np.maximum(2, 2 * np.floor(plate_size * reduction / 2 + 0.01)).astype(int)
-    side = max(1, math.ceil(shown_side(target, max_side) - _ALIGNED_PX))
+    origin, extent = np.array(view.window[:2]), np.array(view.window[2:])
+    size = np.array(view.size)
+    side = max(1, math.ceil(shown_side(target, view) - _ALIGNED_PX))
     scale = side / (target.crop_size * affine[0, 0])
     # Edges, not centres: a pixel reaches half a px to each side of its centre.
     edges = (affine[:, 2] + 0.5 - affine[0, 0] / 2) * scale
-    surplus = np.maximum(plate_size * scale - size, 0)
-    corner = np.round(edges - np.floor(surplus / 2))
-    shift = corner - edges + (scale - 1) / 2
+    surplus = np.maximum(extent * scale - size, 0)
+    corner = np.round(edges - origin * scale - np.floor(surplus / 2))
+    start = corner - edges  # of the plate in the picture
     sigma = 0.5 * math.sqrt(max(1 / scale**2 - 1, 0.0))
+    shift = start + (scale - 1) / 2
+    end = start + np.array(target.plate.shape[1::-1]) * scale
+    # A px of which the plate covers half counts as covered.
+    (x0, y0), (x1, y1) = (
+        np.clip(place, 0, size).astype(int).tolist()
+        for place in (np.ceil(start - _HALF_PX), np.floor(end + _HALF_PX))
+    )
 
     def align(plate: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if sigma > 0.1:  # low-pass before subsampling
@@ -156,7 +282,7 @@ def _alignment(
         )
         return np.asarray(moved, np.uint8)
 
-    return align, (int(corner[0]), int(corner[1]), side)
+    return align, (int(corner[0]), int(corner[1]), side), (slice(y0, y1), slice(x0, x1))
 
 
 def _depth(cells: int, start: float, reach: float, length: float, steepness: float = 1.0) -> Array:

@@ -68,7 +68,7 @@ def shown_square(target: Target) -> tuple[int, int, int]:
     shrunk to fit there. A square smaller than the face is never returned.
     """
     size, scale, shift = target.usual_size, target.crop_to_plate[0, 0], target.crop_to_plate[:, 2]
-    usual = np.round(_BEFORE * size) if target.extent != 1 else np.zeros(2, np.float32)
+    usual = usual_corner(target)
     plate = np.array(target.plate.shape[1::-1])
     low = np.maximum(np.ceil((-0.5 - shift) / scale + 0.25), 0)
     high = np.minimum(np.floor((plate - 0.5 - shift) / scale + 0.75), target.crop_size)
@@ -76,6 +76,12 @@ def shown_square(target: Target) -> tuple[int, int, int]:
     at = np.clip(usual + (size - side) // 2, low, np.maximum(high - side, low))
     at = np.minimum(at, target.crop_size - side)
     return int(at[0]), int(at[1]), side
+
+
+def usual_corner(target: Target) -> Array:
+    """Return left and top, px of a target's crop, of the usual crop in it."""
+    wider = target.extent != 1
+    return np.round(_BEFORE * target.usual_size) if wider else np.zeros(2, np.float32)
 
 
 def _laid(crop: Image, around: Image, before: Array) -> Image:

@@ -12,6 +12,8 @@ from reenact.live.actions import turn
 from reenact.live.controls import Controls
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
+from reenact.storage import write_png
+from reenact.targets.backgrounds import backgrounds_folder
 from reenact.targets.library import open_target
 from reenact.types import Frame, Image
 from support.fakes import FakeSink, until
@@ -75,6 +77,49 @@ def test_the_background_is_changed_live(stage: Stage) -> None:
     assert stage.picture().alpha is None
     with pytest.raises(ConfigError, match="background_colour"):
         stage.controls.update("output", "background_colour", "red")
+
+
+def test_a_picture_of_the_users_stands_behind_the_target(stage: Stage) -> None:
+    with pytest.raises(ConfigError, match="There is no background 'beach'"):
+        stage.controls.update("output", "background", "beach")
+    assert stage.session.settings.output.background == "keep"
+    backgrounds_folder().mkdir(parents=True)
+    for name, colour in (("beach", (240, 200, 90)), ("sea", (20, 90, 160))):
+        write_png(backgrounds_folder() / f"{name}.png", np.full((90, 160, 3), colour, np.uint8))
+    kept = stage.picture().image
+    stage.controls.update("output", "background", "beach")
+    beach = stage.picture()
+    assert np.abs(beach.image[WALL].astype(int) - (240, 200, 90)).max() <= 1
+    assert np.abs(beach.image[FACE].astype(int) - kept[FACE]).mean() < 2
+    assert beach.alpha is None
+    stage.controls.update("output", "background", "sea")
+    assert np.abs(stage.picture().image[WALL].astype(int) - (20, 90, 160)).max() <= 1
+    stage.controls.save_preset("at sea")
+    stage.controls.update("output", "background", "keep")
+    stage.controls.load_preset("at sea")
+    stage.controls.switch_target("robin")
+    assert np.abs(stage.picture().image[10, 10].astype(int) - (20, 90, 160)).max() <= 1
+
+
+def test_every_target_has_the_chosen_shape(stage: Stage) -> None:
+    stage.controls.update("output", "shape", "16:9")
+    until(lambda: stage.sink.frames[-1].size == (1280, 720), 60.0)
+    picture = stage.picture().image
+    assert detail(picture[:, :100]) < 0.5 * detail(picture[:, 400:800]), "continued, out of focus"
+    changed = len(stage.sink.frames)
+    stage.controls.switch_target("robin")
+    stage.controls.update("output", "background", "transparent")
+    cut = stage.picture()
+    assert {frame.size for frame in stage.sink.frames[changed:]} == {(1280, 720)}
+    assert cut.alpha is not None
+    assert cut.alpha.shape == (720, 1280)
+    assert (cut.alpha[:300, :100].max(), cut.alpha[300:400, 600:680].min()) == (0, 255)
+    stage.controls.update("output", "shape", "9:16")
+    until(lambda: stage.sink.frames[-1].size == (720, 1280), 60.0)
+    stage.controls.update("output", "shape", "picture")
+    until(lambda: stage.sink.frames[-1].size != (720, 1280), 60.0)
+    height, width = open_target("robin").plate.shape[:2]
+    assert stage.sink.frames[-1].size == (width, height)
 
 
 def test_a_label_is_written_live(stage: Stage) -> None:

@@ -106,6 +106,33 @@ def test_the_actor_is_never_in_the_picture_unless_asked_for(reenactor: Reenactor
     np.testing.assert_array_equal(side_by_side[:, 512:], reenactor.idle(0.0, 0).image)
 
 
+@pytest.mark.parametrize(
+    ("shape", "size", "actor"),
+    [
+        ("16:9", (1280, 720), (slice(0, 720), slice(0, 640))),
+        ("9:16", (720, 1280), (slice(0, 640), slice(0, 720))),
+    ],
+)
+def test_the_actor_and_the_target_share_the_shape(
+    shape: str, size: tuple[int, int], actor: tuple[slice, slice]
+) -> None:
+    shown = open_reenactor(
+        settings(show_raw_camera=True, shape=shape, background="transparent"),
+        portrait_target(),
+        StepTimer(),
+    )
+    assert shown.size == size
+    picture = shown.step(nobody(0))
+    shown.close()
+    assert picture.size == size
+    assert picture.alpha is not None
+    assert shows_actor(picture.image[actor])
+    assert (picture.alpha[actor] == 255).all()
+    target = picture.image.copy()
+    target[actor] = 0
+    assert not shows_actor(target)
+
+
 def test_another_target_is_drawn_from_the_next_frame_on(reenactor: Reenactor) -> None:
     for index, number in enumerate(AT_REST):
         reenactor.step(Frame(acted()[number], index / FPS, index))
@@ -123,11 +150,18 @@ def test_another_target_is_drawn_from_the_next_frame_on(reenactor: Reenactor) ->
 
 
 @pytest.mark.parametrize(
-    ("picture", "max_side", "drawn_px"),
-    [("plate", 1280, 320), ("plate", 300, 256), ("crop", 1280, 512)],
+    ("picture", "shape", "max_side", "drawn_px"),
+    [
+        ("plate", "picture", 1280, 320),
+        ("plate", "picture", 300, 256),
+        ("crop", "picture", 1280, 512),
+        ("plate", "1:1", 640, 256),
+        ("plate", "1:1", 1280, 448),
+        ("crop", "16:9", 640, 512),
+    ],
 )
 def test_a_crop_is_not_drawn_larger_than_it_is_shown(
-    picture: str, max_side: int, drawn_px: int
+    picture: str, shape: str, max_side: int, drawn_px: int
 ) -> None:
     """The plate shows 300 px of a crop that was scaled up to 512."""
     zoom = 300 / 512
@@ -135,7 +169,10 @@ def test_a_crop_is_not_drawn_larger_than_it_is_shown(
         portrait_target(512), crop_to_plate=np.array([[zoom, 0, 0], [0, zoom, 0]], np.float32)
     )
     settings = Settings.model_validate(
-        {"output": {"picture": picture, "max_side": max_side}, "renderer": {"size": 512}}
+        {
+            "output": {"picture": picture, "shape": shape, "max_side": max_side},
+            "renderer": {"size": 512},
+        }
     )
     settings.renderer.name = "copy"
     opened = open_reenactor(settings, target, StepTimer(), tracked=False)

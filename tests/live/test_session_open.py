@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
+from reenact.errors import ConfigError
 from reenact.expression.neutral_store import NeutralStore
 from reenact.live.controls import Controls
 from reenact.live.session import Session
@@ -60,6 +61,11 @@ def heard_s(path: Path) -> float:
         if not container.streams.audio:
             return 0.0
         return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
+def test_a_background_that_is_missing_is_told_before_anything_is_opened() -> None:
+    with pytest.raises(ConfigError, match="There is no background 'beach'"):
+        open_session("webcam:99", "output.background=beach")
 
 
 def test_the_sound_of_a_video_is_written_to_a_file(tmp_path: Path) -> None:

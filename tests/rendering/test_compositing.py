@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reenact.imaging import crop_image, invert_affine
-from reenact.rendering.compositing import Paster
+from reenact.rendering.compositing import Paster, View, continued, whole_view
 from reenact.types import Image
 from support.portraits import box_target, smooth_picture
 
@@ -78,7 +78,7 @@ def test_size_and_place(
     plate = smooth_picture(size)
     height = size[1]
     target = box_target(plate, 0.31 * size[0], 0.17 * height, share * height)
-    paster = Paster(target, max_side)
+    paster = Paster(target, whole_view(target, max_side))
     assert paster.size == expected
     dot = np.zeros((256, 256, 3), np.float32)
     cv2.circle(dot, (128, 128), 40, (255, 255, 255), cv2.FILLED)
@@ -101,7 +101,7 @@ def test_box_and_plate_fit_to_a_part_of_a_pixel(max_side: int) -> None:
     plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), 2.5), dtype=np.uint8)
     target = box_target(plate, 300.4, 160.7, 431.3, crop_px=512)
     crop = crop_image(plate, invert_affine(target.crop_to_plate), 512)
-    paster = Paster(target, max_side)
+    paster = Paster(target, whole_view(target, max_side))
     shown = paster.paste(crop)
     middle = tuple(slice(side.start + 20, side.stop - 20) for side in paster.box)
     error = difference(shown[middle], paster.plate[middle])
@@ -134,3 +134,49 @@ def test_every_picture_is_a_new_one() -> None:
     kept = first.copy()
     first[:] = 0
     assert np.array_equal(paster.paste(WHITE), kept)
+
+
+def test_a_view_beyond_the_plate_shows_the_plate_unchanged_and_its_edges_beside_it() -> None:
+    plate = np.zeros((200, 120, 3), np.uint8)
+    plate[:, :60], plate[:, 60:] = (200, 40, 40), (40, 40, 200)
+    paster = Paster(box_target(plate, 20, 20, 80), View((-80, 40, 280, 140), 1.0, (280, 140)))
+    assert paster.inside == (slice(0, 140), slice(80, 200))
+    assert paster.square[:2] == (100, -20)
+    assert np.array_equal(paster.plate[paster.inside], plate[40:180])
+    assert difference(paster.plate[:, :80], np.uint8([200, 40, 40])).max() <= 2  # type: ignore[arg-type]
+    assert difference(paster.plate[:, 200:], np.uint8([40, 40, 200])).max() <= 2  # type: ignore[arg-type]
+    pasted = paster.paste(WHITE)
+    assert (pasted[10:30, 130:150] == 255).all()
+    assert np.array_equal(pasted[:, 200:], paster.plate[:, 200:])
+
+
+def test_the_continuation_has_no_seam_and_loses_its_detail_with_the_distance() -> None:
+    noise = np.random.default_rng(4).integers(0, 256, (240, 200, 3), dtype=np.uint8)
+    picture = np.zeros((240, 400, 3), np.uint8)
+    inside = slice(0, 240), slice(100, 300)
+    picture[inside] = cv2.GaussianBlur(noise, (0, 0), 3)
+    result = continued(picture, inside)
+    assert np.array_equal(result[inside], picture[inside])
+    seam = difference(result[:, 99], result[:, 100]).mean()
+    assert seam < 2 * difference(result[:, 100], result[:, 101]).mean() + 1
+    detail = np.abs(np.diff(result.astype(int), axis=0)).mean(axis=(0, 2))
+    assert 4 * detail[0] < 2 * detail[60] < detail[97]
+
+
+def test_a_plate_that_fills_the_view_is_not_continued() -> None:
+    plate = smooth_picture((320, 240))
+    whole = slice(0, 240), slice(0, 320)
+    assert continued(plate, whole) is plate
+    alpha = np.full((240, 320), 255, np.uint8)
+    assert Paster(box_target(plate, 60, 20, 128)).faded(alpha) is alpha
+
+
+def test_a_person_whom_the_plate_cuts_off_fades_out_there_and_nowhere_else() -> None:
+    plate = smooth_picture((120, 200))
+    paster = Paster(box_target(plate, 20, 20, 80), View((-80, 0, 280, 200), 1.0, (280, 200)))
+    rest = np.zeros((200, 280), np.uint8)
+    rest[paster.inside] = 255
+    faded = paster.paste_alpha(np.full((80, 80), 255, np.uint8), rest)
+    assert (faded[:, 80].max(), faded[:, 199].max()) == (0, 0)
+    assert faded[:, 140].min() == 255, "nor at the picture's own edges"
+    assert np.abs(np.diff(faded[100].astype(int))).max() < 60

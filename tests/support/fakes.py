@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 
+from reenact.config import OutputSettings, Settings
 from reenact.errors import SinkError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK
@@ -195,12 +196,10 @@ class FakeReenactor:
     def target(self) -> Target:
         return cast(Target, SimpleNamespace(usual_size=self.crop_px))
 
-    def prepare(
-        self, target: Target, size_px: int | None = None, max_side_px: int | None = None
-    ) -> PreparedTarget:
+    def prepare(self, target: Target, tried: Settings | None = None) -> PreparedTarget:
         raise NotImplementedError
 
-    def open_backdrop(self) -> None:
+    def open_backdrop(self, output: OutputSettings) -> None:
         raise NotImplementedError
 
     def switch(self, prepared: PreparedTarget) -> None:
