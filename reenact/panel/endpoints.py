@@ -85,6 +85,13 @@ class ImportBody(Body):
     name: str | None = Field(None, max_length=100, description="name to store it under")
 
 
+class BackgroundBody(Body):
+    """A picture for the background."""
+
+    name: str = Field(max_length=100, description="name to store it under")
+    upload: str = Field(max_length=100, description="identifier from POST /api/uploads")
+
+
 class PointsBody(Body):
     """Points of a face."""
 
@@ -261,6 +268,13 @@ ENDPOINTS: Final = (
         "Change settings; returns those that take effect at the next start",
         lambda s, p, b: s.update(b.values),
         SettingsBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/backgrounds",
+        "Keep an uploaded picture for output.background; returns its name there",
+        lambda s, p, b: s.add_background(b.name, b.upload),
+        BackgroundBody,
     ),
     Endpoint(
         "POST",

@@ -31,6 +31,7 @@ from reenact.panel.uploads import Uploads
 from reenact.registry import available
 from reenact.sinks.fanout import input_files
 from reenact.storage import atomic_write, data_folder
+from reenact.targets.backgrounds import add_background, check_background
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Sink
@@ -207,6 +208,7 @@ class Studio(ClosesOnExit):
             ConfigError: a name or value is not allowed; nothing is changed.
         """
         load_settings(None, _assigned({**self.choice.settings, **values}))
+        check_background(str(values.get("output.background", "keep")))
         controls, waiting = self.controls, []
         if controls is not None:
             live = controls.settings()
@@ -215,6 +217,18 @@ class Studio(ClosesOnExit):
         # Choices made while a new size was being prepared, which takes seconds, are kept.
         self._keep(values)
         return waiting
+
+    def add_background(self, name: str, upload: str) -> str:
+        """Keep an uploaded picture for `output.background`; return its name there.
+
+        Raises:
+            ReenactError: the upload is unknown or no picture, or the name is not allowed.
+        """
+        (path,) = self.uploads.claim([upload])
+        try:
+            return add_background(name, path)
+        finally:
+            self.uploads.forget([upload])
 
     def load_preset(self, name: str) -> list[str]:
         """Change the settings that a preset gives, as `update` does. Raises ReenactError."""
@@ -453,9 +467,9 @@ def _assigned(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _is_valid(name: str, value: Any) -> bool:
-    """Return False for a setting that this version, or an uninstalled plugin, does not know."""
+    """Return False for a setting that this version does not know, or a background that is gone."""
     try:
-        load_settings(None, _assigned({name: value}))
+        check_background(load_settings(None, _assigned({name: value})).output.background)
     except ReenactError as error:
         log.warning("A stored setting is not used: %s", error)
         return False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reenact.config import Settings
+from reenact.config import BACKGROUNDS, Settings
 from reenact.live.settings import Setting, walk
+from reenact.targets.backgrounds import background_names
 
 
 def widgets(settings: Settings) -> list[dict[str, Any]]:
@@ -21,11 +22,14 @@ def widgets(settings: Settings) -> list[dict[str, Any]]:
 
 def _described(setting: Setting) -> dict[str, Any]:
     told, (low, high) = setting.schema, setting.range
+    choices = told.get("enum")
+    if setting.name == "output.background":
+        choices = [*BACKGROUNDS, *background_names()]
     return {
         "name": setting.name,
         "section": setting.section,
         "section_help": setting.help,
-        "kind": "choice" if "enum" in told else told.get("format", told.get("type", "string")),
+        "kind": "choice" if choices else told.get("format", told.get("type", "string")),
         "value": setting.value,
         "default": told.get("default"),
         "help": told.get("description", ""),
@@ -33,5 +37,5 @@ def _described(setting: Setting) -> dict[str, Any]:
         "live": setting.live,
         "min": low,
         "max": high,
-        "choices": told.get("enum"),
+        "choices": choices,
     }

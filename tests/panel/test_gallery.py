@@ -16,7 +16,10 @@ import pytest
 
 from reenact.panel import app
 from reenact.panel.jobs import collected_warnings
+from reenact.panel.studio import Studio
 from reenact.panel.uploads import TYPES
+from reenact.storage import write_png
+from reenact.targets.backgrounds import backgrounds_folder
 from reenact.targets.store import TargetStore
 from support.fakes import until
 from support.panels import Panel
@@ -100,6 +103,38 @@ def test_an_imported_target_whose_name_is_taken_is_stored_under_another(
     assert panel.call("POST", "/api/import", upload=upload, name="berta") == "berta"
     assert names(panel) == ["anna", "berta"]
     assert not list(panel.studio.uploads._folder.iterdir())
+
+
+def test_an_uploaded_picture_is_offered_as_background(panel: Panel, tmp_path: Path) -> None:
+    photo = write_jpeg(tmp_path / "photo.jpg", astronaut()).read_bytes()
+    for name in ("beach", "beach 2"):
+        upload = panel.upload(photo, "image/jpeg", "beach.jpg")
+        assert panel.call("POST", "/api/backgrounds", name="beach", upload=upload) == name
+    told = {one["name"]: one for one in panel.call("GET", "/api/settings")}["output.background"]
+    assert told["kind"] == "choice"
+    assert told["choices"] == ["keep", "blur", "colour", "transparent", "beach", "beach 2"]
+    for name in ("../beach", "/etc/passwd", ""):
+        upload = panel.upload(photo, "image/jpeg", "beach.jpg")
+        refused = panel.call("POST", "/api/backgrounds", name=name, upload=upload)
+        assert "cannot be a background's name" in refused
+    upload = panel.upload(b"no picture", "image/png", "text.png")
+    refused = panel.call("POST", "/api/backgrounds", name="text", upload=upload)
+    assert "text.png is not a picture" in refused
+    assert "drop them" in panel.call("POST", "/api/backgrounds", name="text", upload=upload)
+    assert not list(panel.studio.uploads._folder.iterdir())
+
+
+def test_a_background_that_is_gone_is_not_kept(panel: Panel) -> None:
+    gone = "There is no background 'beach'"
+    assert gone in panel.call("PATCH", "/api/settings", values={"output.background": "beach"})
+    backgrounds_folder().mkdir(parents=True)
+    write_png(backgrounds_folder() / "beach.png", astronaut())
+    assert panel.call("PATCH", "/api/settings", values={"output.background": "beach"}) == []
+    with Studio() as again:
+        assert again.choice.settings["output.background"] == "beach"
+    (backgrounds_folder() / "beach.png").unlink()
+    with Studio() as again:
+        assert "output.background" not in again.choice.settings
 
 
 def test_a_library_that_may_not_be_changed_is_told(

@@ -307,6 +307,24 @@ def test_the_background_and_the_size_are_chosen_live(page: Page, filmed: Panel) 
     assert filmed.studio.choice.settings["output.max_side"] == 320
 
 
+def test_a_picture_is_added_as_background_and_the_shape_is_chosen(
+    page: Page, filmed: Panel, tmp_path: Path
+) -> None:
+    page.begin()
+    page.open("Outputs")
+    photo = write_jpeg(tmp_path / "My room.jpg", np.full((90, 160, 3), (40, 90, 160), np.uint8))
+    page.tab.get_by_label("Use a picture of mine").set_input_files(photo)
+    until(lambda: filmed.studio.settings().output.background == "My room", 60.0)
+    background = page.tab.get_by_label("Background", exact=True)
+    until(lambda: background.input_value() == "My room")
+    assert background.locator("option").all_inner_texts()[-2:] == ["None (transparent)", "My room"]
+    shown = filmed.studio.picture
+    until(lambda: np.abs(shown._image[8, 8].astype(int) - (40, 90, 160)).max() <= 2, 30.0)  # type: ignore[index]
+    page.tab.get_by_label("Shape of the picture").select_option("16:9, as in calls")
+    until(lambda: state(filmed)["size"] == [1280, 720], 60.0)
+    assert page.serious() == []
+
+
 def test_a_clap_is_recorded_when_it_is_seen(
     chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,15 +1,13 @@
 // Where the picture goes, on and off while live, and the recording.
 
-import { attempt } from "./api.js";
-import { fill, h, rich, say, toast } from "./dom.js";
+import { attempt, call, send } from "./api.js";
+import { fill, h, rich, say, suggestedName, toast } from "./dom.js";
 import { record, setSound, withSound } from "./keys.js";
 import { T } from "./texts.js";
-import { settings, widget } from "./widgets.js";
+import { change, settings, widget } from "./widgets.js";
 
-const PICTURE = [
-  "output.background", "output.background_colour", "output.label", "renderer.size",
-  "output.max_side", "output.fps",
-];
+const BEHIND = ["output.background", "output.background_colour"];
+const PICTURE = ["output.shape", "output.label", "renderer.size", "output.max_side", "output.fps"];
 
 /** A switch for one output, with what it is for. */
 export function outputChoice(one, on, changed) {
@@ -44,6 +42,12 @@ export class OutputsTab {
     this.record = h("button.record", { type: "button", onclick: click }, T.outputs.record);
     this.path = h("small");
     this.picture = h("fieldset.picture", h("legend", T.outputs.picture));
+    this.file = h("input.hidden", {
+      type: "file", accept: "image/*", tabIndex: -1, "aria-label": T.outputs.addBackground,
+      onchange: () => this.addBackground(this.file.files[0]),
+    });
+    const add = h("button.quiet", { type: "button", onclick: () => this.file.click() }, T.outputs.addBackground);
+    this.adding = h("div.row.start", add, this.file);
     const sound = h("input", {
       type: "checkbox",
       role: "switch",
@@ -70,9 +74,25 @@ export class OutputsTab {
     const [known, all] = await Promise.all([attempt("GET", "outputs"), settings()]);
     this.known = known;
     const wanted = new Map(all.map((one) => [one.name, one]));
-    const widgets = PICTURE.map((name) => widget(wanted.get(name)));
-    this.picture.replaceChildren(this.picture.firstChild, ...widgets);
+    const shown = (names) => names.map((name) => widget(wanted.get(name)));
+    this.picture.replaceChildren(
+      this.picture.firstChild, ...shown(BEHIND), this.adding, ...shown(PICTURE),
+    );
     this.update(this.page.state());
+  }
+
+  /** Keep a picture of the user's, and show it behind the target. */
+  async addBackground(file) {
+    if (!file) return;
+    try {
+      const upload = await send(file);
+      const name = suggestedName(file.name) || T.outputs.background;
+      await change({ "output.background": await call("POST", "backgrounds", { name, upload }) });
+    } catch (error) {
+      toast(error.message, { bad: true });
+    }
+    this.file.value = "";
+    await this.opened();
   }
 
   update(state) {

@@ -172,6 +172,7 @@ export const T = {
     "fusion.blinks": "Blinks",
     "idle.life": "Idle life",
     "smoothing.enabled": "Smoothing",
+    "output.shape": "Shape of the picture",
     "output.background": "Background",
     "output.background_colour": "Its colour",
     "output.label": "Label in the picture",
@@ -187,11 +188,12 @@ export const T = {
     "fusion.gaze": "At 0 the target looks where it looks in its picture.",
     "fusion.mode": "A change takes a few seconds.",
     "fusion.blinks": "Automatic blinks help where glasses hide your lids.",
+    "output.shape": "A call that stretches the picture or shows bars beside it wants 16:9. A change takes a few seconds.",
     "output.background": "Only OBS can be transparent; other outputs keep the background.",
     "output.background_colour": "A plain green suits chroma keying.",
     "renderer.size": "Larger is sharper and slower. A change takes a few seconds.",
     "output.label": "Such as AI. It tells viewers that the picture is synthetic.",
-    "output.max_side": "A larger picture is scaled down. A change takes a few seconds.",
+    "output.max_side": "A larger picture is scaled down; at 16:9, 1280 gives 1280 × 720. A change takes a few seconds.",
     "output.fps": "Pictures a second that the outputs get.",
   },
 
@@ -215,6 +217,12 @@ export const T = {
     "fusion.blinks": {
       actor: "My own",
       automatic: "Automatic",
+    },
+    "output.shape": {
+      picture: "As the target’s picture",
+      "16:9": "16:9, as in calls",
+      "9:16": "9:16, upright",
+      "1:1": "1:1, square",
     },
     "output.background": {
       keep: "As in the target’s picture",
@@ -294,6 +302,8 @@ export const T = {
     stopRecording: "Stop recording",
     recordingTo: (path) => `Recording to ${path}`,
     picture: "Picture",
+    background: "Background",
+    addBackground: "Use a picture of mine …",
     sound: "Sound in OBS",
     soundHelp: "Delays OBS’s microphones as much as the picture, so that voice and lips agree.",
     delaySound: "Match the microphones",
