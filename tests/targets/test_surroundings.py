@@ -130,10 +130,10 @@ def test_a_picture_of_the_crop_alone_is_a_part_of_the_whole_picture() -> None:
     for one in (usual, with_surroundings(usual)):
         renderer = load("renderers", "warp_unet").make(Settings().renderer)
         rest = resting_drive(one.neutral)
-        prepared = prepare_target(one, "warp_unet", renderer, rest, OutputSettings())
-        crop = renderer.render(drive(one.neutral + np.array([30, 20, 0], np.float32)))
         for kind, pictures in (("crop", drawn_alone), ("plate", shown)):
             output = OutputSettings.model_validate({"picture": kind})
+            prepared = prepare_target(one, "warp_unet", renderer, rest, output)
+            crop = renderer.render(drive(one.neutral + np.array([30, 20, 0], np.float32)))
             pictures.append(prepared.picture(crop, None, None, output)[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     part = cv2.warpAffine(shown[1], affine, (256, 256), flags=flags)
