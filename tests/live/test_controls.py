@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import errno
-import threading
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
-from time import sleep
 from typing import Any
 from unittest.mock import Mock
 
@@ -24,15 +19,8 @@ from reenact.live.controls import Controls
 from reenact.live.presenter import Show
 from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.live.session import Session
-from reenact.live.settings import load_settings
 from reenact.sinks.fanout import SinkSet
 from reenact.sinks.video_encoder import VideoEncoder
-from reenact.storage import write_png
-from reenact.targets.library import open_target
-from reenact.targets.store import TargetStore
-from reenact.testing.moving_portrait import moving_portrait, write_video
-from reenact.testing.portrait import portrait, portrait_target
-from reenact.types import Target
 from support.fakes import GREEN, MAGENTA, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS
 from support.simulation import SimulatedTime
@@ -357,161 +345,3 @@ def test_errors_of_presets_name_the_preset(stage: Stage) -> None:
 def test_presets_stay_in_their_folder() -> None:
     with pytest.raises(ReenactError, match="cannot be a preset's name"):
         preset_path("../escape")
-
-
-@pytest.fixture
-def plain_session() -> Iterator[Session]:
-    """A session of the test pattern and the astronaut; what was asked waits for `settle`."""
-    options = ["renderer.name=warp", "fusion.method=direct", "actor.neutral=fresh"]
-    settings, target = load_settings(None, options), open_target("astronaut")
-    with Session.open(settings, "pattern", target, ["null"]) as session:
-        yield session
-
-
-def test_a_size_stays_when_the_next_setting_prepares_the_target_anew(
-    plain_session: Session,
-) -> None:
-    controls = Controls(plain_session, "astronaut")
-    controls.update("renderer", "size", 128)
-    controls.update("output", "max_side", 300)
-    plain_session.presenter.settle()
-    assert plain_session.reenactor.target.crop_size == 128
-    assert max(plain_session.reenactor.size) == 300
-
-
-def test_targets_are_stepped_through_in_a_circle(plain_session: Session, tmp_path: Path) -> None:
-    store, photo = TargetStore(tmp_path / "targets"), tmp_path / "photo.png"
-    for name in ("anna", "ben"):
-        store.create(replace(portrait_target(), name=name))
-    write_png(photo, portrait())
-    controls = Controls(plain_session, str(photo), store)
-    circle = ["astronaut", "robin", "anna", "ben", str(photo), "astronaut"]
-    for name in circle:
-        assert act(controls, "target=next") == f"{name} is shown."
-    for name in circle[-2::-1]:
-        assert act(controls, "target=previous") == f"{name} is shown."
-        assert controls.target == name
-    act(controls, "target=anna")
-    store.rename("anna", "zoe")
-    controls.target = "zoe"  # as the panel does
-    assert act(controls, "target=previous") == "ben is shown."
-    next(store.folder_of("zoe").glob("*.json")).write_text("{}")
-    with pytest.raises(ReenactError, match="zoe"):
-        act(controls, "target=next")
-    assert controls.target == "ben"
-    assert act(controls, "target=next") == f"{photo} is shown."
-
-
-def test_quick_steps_each_count(plain_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    controls, gate = Controls(plain_session, "astronaut"), Gate()
-    monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
-    with ThreadPoolExecutor() as threads:
-        steps = [threads.submit(controls.step_target, 1)]
-        assert gate.reached.wait(60.0)
-        for _ in range(2):
-            last = controls._newest_request
-            steps.append(threads.submit(controls.step_target, 1))
-            until(lambda last=last: controls._newest_request is not last)  # type: ignore[misc]
-        gate.passed.set()
-        results = [step.result(60.0) for step in steps]
-    assert sorted(results) == [("astronaut", False), ("robin", False), ("robin", True)]
-    assert controls.target == "robin"
-
-
-@dataclass
-class Gate:
-    """Holds whoever opens a target until it is opened itself."""
-
-    reached: threading.Event = field(default_factory=threading.Event)
-    passed: threading.Event = field(default_factory=threading.Event)
-    opened: list[str] = field(default_factory=list)
-
-    def open_target(self, *arguments: Any, **named: Any) -> Target:
-        self.opened.append(arguments[0])
-        self.reached.set()
-        assert self.passed.wait(60.0)
-        return open_target(*arguments, **named)
-
-
-@contextmanager
-def during_a_switch(
-    controls: Controls, name: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str, str, Any], None]]:
-    """Hold a switch to a target half-way; yield what changes a setting meanwhile."""
-    gate = Gate()
-    monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
-    with ThreadPoolExecutor() as threads:
-        done: list[Future[Any]] = [threads.submit(controls.switch_target, name)]
-        assert gate.reached.wait(60.0)
-        yield lambda *change: done.append(threads.submit(controls.update, *change))
-        sleep(0.2)  # so that it has begun
-        gate.passed.set()
-        for one in done:
-            one.result(60.0)
-    controls.session.presenter.settle()
-
-
-def test_of_several_targets_asked_for_at_once_the_last_is_shown(
-    plain_session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate, shown = Gate(), list[str]()
-    monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
-    controls = Controls(plain_session, "astronaut")
-    controls.on_switch = shown.append
-    with ThreadPoolExecutor() as threads:
-        asked = []
-        for name in ("astronaut", "astronaut", "robin"):
-            asked.append(threads.submit(controls.switch_target, name))
-            assert gate.reached.wait(60.0)
-            sleep(0.2)  # so that it has begun
-        gate.passed.set()
-        assert [one.result(60.0) for one in asked] == [False, False, True]
-    assert gate.opened == ["astronaut", "robin"]
-    assert shown == ["robin"]
-    plain_session.presenter.settle()
-    assert (controls.target, plain_session.reenactor.target.name) == ("robin", "robin")
-
-
-def test_a_size_that_changes_during_a_switch_keeps_the_new_target(
-    plain_session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    controls = Controls(plain_session, "astronaut")
-    with during_a_switch(controls, "robin", monkeypatch) as change:
-        change("renderer", "size", 128)
-    target = plain_session.reenactor.target
-    assert (controls.target, target.name, target.crop_size) == ("robin", "robin", 128)
-
-
-def test_a_background_that_changes_during_a_switch_stands_behind_the_new_target(
-    plain_session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    controls = Controls(plain_session, "astronaut")
-    with during_a_switch(controls, "robin", monkeypatch) as change:
-        change("output", "background_colour", "#ff00ff")
-        change("output", "background", "colour")
-    corner = plain_session.reenactor.idle(0.0, 0).image[0, 0]
-    assert tuple(corner) == MAGENTA
-
-
-def test_a_real_session_changes_its_target_and_measures_the_face(tmp_path: Path) -> None:
-    """The portrait drives one target and then another; features are those of the new one."""
-    images, _ = moving_portrait()
-    write_video(tmp_path / "actor.mp4", images)
-    still = tmp_path / "still.mp4"
-    write_video(still, images[:1])
-    options: list[Any] = ["renderer.name=warp", "fusion.method=direct", "actor.neutral=fresh"]
-    settings = load_settings(None, options)
-    target = open_target("astronaut")
-    with Session.open(settings, f"video:{tmp_path / 'actor.mp4'}", target, ["null"]) as session:
-        controls = Controls(session, "astronaut")
-        controls.switch_target(str(still))
-        with pytest.raises(ReenactError, match="no target or file"):
-            controls.switch_target("nobody")
-        session.start()
-        assert session.wait(120.0)
-        assert controls.target == str(still)
-        assert session.reenactor.target.name == "still"
-        found = {feature.name: feature for feature in controls.features()}
-        assert {"mouth open", "smile", "left lid", "gaze", "turn"} <= set(found)
-        assert all(-1 <= one.actor <= 1 and -1 <= one.output <= 1 for one in found.values())
-        assert session.stats().failures == 0

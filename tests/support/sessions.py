@@ -16,6 +16,19 @@ from support.simulation import SimulatedTime
 OUTPUT_FPS = 50.0
 
 
+def quiet_settings(**output: object) -> Settings:
+    """Return settings in which the target moves only as the actor does."""
+    return Settings.model_validate(
+        {
+            "renderer": {"name": "warp"},
+            "actor": {"neutral": "fresh"},
+            "idle": {"life": False},
+            "fusion": {"mode": "relative"},
+            "output": output,
+        }
+    )
+
+
 def make_session(
     source: FakeSource,
     reenactor: FakeReenactor,
