@@ -56,13 +56,18 @@ def read_preset(name: str) -> dict[str, Any]:
     """Return the settings that a preset gives, by `section.key`, after checking all of it.
 
     Raises:
-        ReenactError: there is no such preset, or a key or value is not allowed.
+        ReenactError: there is no such preset, a key or value is not allowed, or it shows the actor.
     """
     path = preset_path(name)
     if not path.exists():
         known = ", ".join(preset_names()) or "none yet"
         raise ConfigError(f"There is no preset {name!r}; there is {known}.")
     settings = load_settings(path)
+    if settings.output.show_raw_camera:  # a preset may be somebody else's
+        raise ConfigError(
+            f"The preset {name} would show your own camera picture (output.show_raw_camera); "
+            "remove that line. If you want it, set it under Settings."
+        )
     given = set(given_names(settings))
     return {one.name: one.value for one in walk(settings) if one.name in given}
 

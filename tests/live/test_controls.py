@@ -319,6 +319,7 @@ def test_settings_of_a_part_that_is_not_in_use_wait(stage: Stage) -> None:
     [
         ("[fusion]\nmirror = true\nmouth = 9.0", "less than or equal to 2"),
         ("[fusion]\nmirror = true\nmoth = 1.0", "did you mean"),
+        ("[fusion]\nmirror = true\n[output]\nshow_raw_camera = true", "show your own camera"),
         ("nonsense", "not a readable TOML"),
     ],
 )
