@@ -169,7 +169,7 @@ def test_the_recipe_trains_resumes_and_keeps_the_best(tmp_path: Path) -> None:
     run(10, resume=False)
     best = run(40, resume=True)
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in history][:2] == [10, 10]
+    assert [row["step"] for row in history][:2] == [10, 20]
     assert history[-1]["step"] == 40
     assert best["score"] == max(row["score"] for row in history)
     network = FusionNetwork(folder / "best.safetensors")
