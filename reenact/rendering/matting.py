@@ -1,8 +1,8 @@
 """The alpha channel of a target whose background is removed.
 
 The person is segmented once, in the target at rest, unless the target's picture came with an alpha
-channel. The renderer then moves that matte like the
-picture. This is cheap, and does not flicker like a segmentation of every frame.
+channel. The renderer then moves that matte like the picture. This is cheap, and does not flicker
+like a segmentation of every frame.
 """
 
 from __future__ import annotations
@@ -79,11 +79,10 @@ class Matte:
         height, width = self.whole.shape
         above, before = max(0, -top), max(0, -left)
         padded = np.pad(self.whole, ((above, 0), (0, 0)))
-        below_edge = np.add(face, (0, above))
+        below_edge, drawn = np.add(face, (0, above)), np.dstack([padded] * 3)
+        _, closed = closed_above(drawn, padded, above, below_edge, exact=self.on_white)
         extended = cv2.copyMakeBorder(
-            closed_above(np.dstack([padded] * 3), padded, above, below_edge, exact=self.on_white)[
-                1
-            ],
+            closed,
             top=0,
             bottom=max(0, top + side - height),
             left=before,
