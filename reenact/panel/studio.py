@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
@@ -35,6 +35,9 @@ from reenact.targets.backgrounds import add_background, check_background
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Sink
+
+if TYPE_CHECKING:
+    from reenact.sources.camera_devices import CameraInfo
 
 log = logging.getLogger(__name__)
 
@@ -287,7 +290,7 @@ class Studio(ClosesOnExit):
         kept = "" if _is_camera(self.choice.source) else self.choice.source
         return cameras + [
             {"source": text, "name": _source_name(text)}
-            for text in dict.fromkeys((_lasting_source(self._offered_source), kept))
+            for text in dict.fromkeys((_lasting_source(self._offered_source, plugged_in), kept))
             if text and text not in known
         ]
 
@@ -334,7 +337,7 @@ class Studio(ClosesOnExit):
             if kept is None:
                 controls.try_output(output)
             else:
-                session.output.take_over(output, kept)
+                session.output.add(kept, output, opened=True)
         self._close_kept_outputs()
         self._settings_before = controls.settings()
         self.controls, self._phase = controls, "running"
@@ -429,13 +432,16 @@ def _is_camera(source: str) -> bool:
     return source.partition(":")[0] == "webcam"
 
 
-def _lasting_source(source: str) -> str:
-    """Return a source whose camera, if it is one, is named as `Studio.sources` does."""
+def _lasting_source(source: str, cameras: Sequence[CameraInfo] | None = None) -> str:
+    """Return a source whose camera, if it is one, is named as `Studio.sources` does.
+
+    `cameras` are those of this machine; None: they are looked for.
+    """
     from reenact.sources.camera_devices import find_camera, lasting_argument, list_cameras
 
     if not _is_camera(source):
         return source
-    cameras = list_cameras()
+    cameras = list_cameras() if cameras is None else cameras
     try:
         camera = find_camera(source.partition(":")[2], cameras)
     except SourceError:  # it is told when the source is opened

@@ -54,21 +54,23 @@ class SinkSet(ClosesOnExit):
         with self._changes:
             return (*(name for name in self._working if name not in self._leaving), *self._waiting)
 
-    def add(self, sink: Sink, name: str = "") -> str:
+    def add(self, sink: Sink, name: str = "", *, opened: bool = False) -> str:
         """Add a sink that gets all frames from the next one on; return its name here.
 
         The name is the given one, else the sink's own. If the sink cannot be opened, `errors`
-        gives the reason.
+        gives the reason; one that another set's `hand_over` has given is `opened` already.
         """
         with self._changes:
             staying = [name for name in self._working if name not in self._leaving]
             name = _unique([*staying, *self._waiting, name or sink.name])[-1]
             self._errors.pop(name, None)
             self._waiting[name] = sink
+            if opened:
+                self._open_already.add(name)
         return name
 
     def hand_over(self, names: Iterable[str]) -> dict[str, Sink]:
-        """Give the working live sinks of these names away without closing them, for `take_over`.
+        """Give the working live sinks of these names away without closing them, for `add`.
 
         Windows stay, because a window that nobody serves appears to hang.
         """
@@ -82,10 +84,6 @@ class SinkSet(ClosesOnExit):
                     self._sinks.pop(name, None)
             self._open_already -= given.keys()
         return given
-
-    def take_over(self, name: str, sink: Sink) -> None:
-        """Add a sink of another set's `hand_over`, which is open already."""
-        self._open_already.add(self.add(sink, name))
 
     def began(self, name: str) -> bool:
         """Return False for a sink that opens with the next frame."""

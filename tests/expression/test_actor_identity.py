@@ -18,9 +18,7 @@ from reenact.expression.measures import (
 )
 from reenact.face.geometry import mirrored_deviation, rotation_matrix, rotation_vector
 from reenact.types import Array, Pose
-
-FPS = 30.0
-FRONT = Pose(np.eye(3, dtype=np.float32), np.array([320, 240, 0], np.float32), 90.0)
+from support.fusions import FPS, FRONT
 
 
 @pytest.fixture(scope="module")
