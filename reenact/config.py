@@ -255,8 +255,9 @@ class RendererSettings(PartsSection):
         "that `reenact plugins` lists",
     )
     size: Literal[128, 256, 512, 720, 1024] = Field(
-        256,
-        description="side of the generated crop; 128 is no faster than 256",
+        512,
+        description="largest side of the generated crop, which is drawn hardly larger than it is "
+        "shown; 128 is no faster than 256",
         json_schema_extra=unit("px", live=True),
     )
     adaptive: bool = Field(
