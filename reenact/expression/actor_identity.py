@@ -81,13 +81,11 @@ _CALM_COUNT: Final = 0.7
 _PRIOR_POSE: Final = 0.15
 """Weight of the assumption that an actor at rest faces the camera."""
 
-_PLACE_S: Final = 60.0
-"""Time constant with which place and size of the head at rest follow the actor, as those of the
-body do (`body_motion`): who moves the chair does not stay beside the middle."""
-
-_ARRIVAL_S: Final = 2.0
 _ARRIVAL_PLACE_S: Final = 0.4
-"""The same for so long after the actor has come, or come back."""
+_PLACE_S: Final = 60.0
+"""Shortest and longest time constant with which place and size of the head at rest follow the actor,
+as those of the body do (`body_motion`): who moves the chair does not stay beside the middle. In
+between it is the time since the actor came, so that the place is the mean over all of it."""
 
 _UPDATE_S: Final = 0.2
 _RECENT_S: Final = 0.3
@@ -333,7 +331,7 @@ class ActorIdentity:
         now = _place(pose)
         if self._place is None:
             self._place = now
-        time_s = _PLACE_S if self._present_s > _ARRIVAL_S else _ARRIVAL_PLACE_S
+        time_s = min(max(self._present_s, _ARRIVAL_PLACE_S), _PLACE_S)
         self._place = self._place + np.float32(1 - math.exp(-dt_s / time_s)) * (now - self._place)
         self._present_s += dt_s
 

@@ -7,7 +7,8 @@ are known, that median is assumed.
 
 The tracker also opens one eye more than the other: the standard deviation of the difference, as a
 share of the open gap, is .12 in frontal faces of 70 people, and .3 from a yaw of 20 degrees on,
-where they would seem to wink. People wink rarely, and then close one eye almost completely.
+where they would seem to wink. People wink rarely, and then close one eye almost completely while
+the other is open.
 """
 
 from __future__ import annotations
@@ -43,9 +44,12 @@ _USUAL_SHUT: Final = 0.16
 _TURNED: Final = (0.15, 0.35)
 """Sines of the yaw up to which a face counts as frontal, and from which on as turned."""
 
-_DOUBTED: Final = (0.2, 0.5)
+_NARROWED: Final = (0.6, 0.95)
+"""Closures of the wider eye up to which both eyes narrow, and from which on one may wink."""
+
+_DOUBTED: Final = (0.2, 0.5, 0.8)
 """Difference between the eyes, as a share of the open gap, that is halved in a frontal and in a
-turned face."""
+turned face, and while both eyes narrow."""
 
 _SHARE: Final = 0.7
 """Share of the last blinks that close the eyes completely after the correction."""
@@ -64,9 +68,13 @@ def eyes_together(closure: Array, rotation: Array) -> Array:
         rotation: (3, 3) of the head.
     """
     yaw = yaw_sine(rotation)
-    frontal, turned = _DOUBTED
-    doubted = frontal + (turned - frontal) * ramp(abs(yaw), *_TURNED)
+    frontal, turned, narrowed = _DOUBTED
     right, left = closure.reshape(2, EYE_PAIRS)
+    wider = float(max(right.mean(), left.mean()))
+    doubted = max(
+        frontal + (turned - frontal) * ramp(abs(yaw), *_TURNED),
+        narrowed + (frontal - narrowed) * ramp(wider, *_NARROWED),
+    )
     difference = left - right
     removed = difference * np.float32(doubted**2 / (float(difference.mean()) ** 2 + doubted**2))
     share_of_left = np.float32((1 + yaw) / 2)

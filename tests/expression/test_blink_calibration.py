@@ -39,6 +39,11 @@ def test_what_the_tracker_opens_one_eye_more_is_no_wink(yaw: float, most: float)
     assert 0 < (left - right).min() <= (left - right).max() < most
 
 
+def test_eyes_that_narrow_together_do_not_wink() -> None:
+    right, left = np.split(eyes_together(closures(0.05, 0.6), turned(0)), 2)
+    assert (left - right).max() < 0.2
+
+
 def test_the_nearer_eye_counts_for_more() -> None:
     nearer_left, nearer_right = (
         eyes_together(closures(0.4, 0.6), turned(yaw)).mean() for yaw in (0.5, -0.5)
@@ -47,10 +52,13 @@ def test_the_nearer_eye_counts_for_more() -> None:
     assert nearer_left > 0.52
 
 
-@pytest.mark.parametrize("yaw", [0.0, 0.5, -0.5])
-def test_a_wink_stays_a_wink(yaw: float) -> None:
-    right, left = np.split(eyes_together(closures(0.0, 1.0), turned(yaw)), 2)
-    assert (left - right).min() > 0.75
+@pytest.mark.parametrize(
+    ("yaw", "other", "least"),
+    [(0.0, 1.0, 0.75), (0.5, 1.0, 0.75), (-0.5, 1.0, 0.75), (0, 0.8, 0.5)],
+)
+def test_a_wink_stays_a_wink(yaw: float, other: float, least: float) -> None:
+    right, left = np.split(eyes_together(closures(0.0, other), turned(yaw)), 2)
+    assert (left - right).min() > least
 
 
 def test_eyes_that_agree_stay_as_they_are() -> None:
