@@ -83,9 +83,9 @@ _PRIOR_POSE: Final = 0.15
 
 _ARRIVAL_PLACE_S: Final = 0.4
 _PLACE_S: Final = 60.0
-"""Shortest and longest time constant with which place and size of the head at rest follow the actor,
-as those of the body do (`body_motion`): who moves the chair does not stay beside the middle. In
-between it is the time since the actor came, so that the place is the mean over all of it."""
+"""Shortest and longest time constant with which place and size of the head at rest follow the
+actor, as those of the body do (`body_motion`): who moves the chair does not stay beside the middle.
+In between it is the time since the actor came, so that the place is the mean over all of it."""
 
 _UPDATE_S: Final = 0.2
 _RECENT_S: Final = 0.3

@@ -205,7 +205,7 @@ def test_the_head_at_rest_looks_to_where_the_actor_looks(model: FaceModel) -> No
 
 
 def test_the_head_rests_where_the_actor_sits(model: FaceModel) -> None:
-    """Who begins elsewhere, leans to the edge, or moves the chair, is not beside the middle then."""
+    """Who begins elsewhere, leans or moves the chair is not beside the middle for long."""
     shapes, identity = held(person(model, 7), 100), ActorIdentity()
 
     def sit(seconds: float, start_s: float, pose: Pose) -> float:
