@@ -131,13 +131,17 @@ class SourceSettings(PartsSection):
     )
 
 
+FACE: Final = r"^(largest|centre|[0-9]+)$"
+"""Pattern of how one of several faces is chosen."""
+
+
 class TrackingSettings(PartsSection):
     """Which face is tracked, and how certain it must be."""
 
     name: str = Field("mediapipe", description="the tracker; `reenact plugins` lists them")
     face: str = Field(
         "largest",
-        pattern=r"^(largest|centre|[0-9]+)$",
+        pattern=FACE,
         description="the face to follow: largest, centre, or a number counted from the left, "
         "from 0; the last one if there are fewer",
     )

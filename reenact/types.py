@@ -8,7 +8,7 @@ means an ordinary absence (no face, source ended), never a failure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, runtime_checkable
@@ -327,6 +327,14 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Release the models."""
+
+
+@runtime_checkable
+class SeesFaces(Protocol):
+    """A tracker that tells where all faces of a picture are, not only the chosen one."""
+
+    faces: Sequence[Array]
+    """(478, 3) landmarks, px, of every face in the last picture."""
 
 
 @runtime_checkable

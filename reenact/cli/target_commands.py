@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reenact.cli.live import EXIT_INTERRUPTED, SAVING, Interruption
 from reenact.cli.prompts import ask_consent, confirm_export, confirm_removal
-from reenact.errors import counted, quoted
+from reenact.errors import TargetError, counted, quoted
 from reenact.lifecycle import quiet_native_libraries
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ def create(arguments: Namespace) -> None:
     store.check_free(arguments.name)
     for source in arguments.sources:
         check_file(source, "photo or video")
-    landmarks = None if arguments.landmarks is None else read_manual_landmarks(arguments.landmarks)
+    landmarks = None
+    if arguments.landmarks is not None:
+        if arguments.face != "largest":
+            raise TargetError("The landmarks say which face it is; leave --face out.")
+        landmarks = read_manual_landmarks(arguments.landmarks)
     notes = {"consent": ask_consent(arguments.name, arguments.yes)}
     with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
         footage = Path(scratch) / "footage"
@@ -40,6 +44,7 @@ def create(arguments: Namespace) -> None:
                 arguments.name,
                 arguments.sources,
                 tracker,
+                face=arguments.face,
                 metadata=notes,
                 landmarks=landmarks,
                 footage=footage,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 
 from reenact.cli import target_commands as commands
 from reenact.cli.arguments import MINUTES, Adder, add_device
+from reenact.config import FACE
 from reenact.storage import expanded
 
 
@@ -75,6 +77,14 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         help="photos or videos of one face",
     )
     create.add_argument(
+        "--face",
+        type=_face,
+        default="largest",
+        metavar="N|largest|centre",
+        help="which face to take from a picture or video of several: largest, centre, or a number "
+        "counted from the left, from 0 (default: %(default)s)",
+    )
+    create.add_argument(
         "--landmarks",
         type=expanded,
         metavar="FILE",
@@ -87,6 +97,13 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="confirm that you may use this face (default: ask in a terminal)",
     )
+
+
+def _face(text: str) -> str:
+    """Parse a choice among several faces, in the words of the setting `tracking.face`."""
+    if not re.fullmatch(FACE, text):
+        raise argparse.ArgumentTypeError(f"{text} is neither largest nor centre nor a number")
+    return text
 
 
 def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,13 +11,7 @@ from reenact.face.geometry import Square, face_box, square_to_crop, transform_po
 from reenact.face.mediapipe_tracker import PASSES
 from reenact.face.topology import OUTER_EYE_CORNERS
 from reenact.imaging import crop_image, invert_affine, turned
-from reenact.types import Array, Frame, Image, Landmarks, Tracker
-
-_log = logging.getLogger(__name__)
-
-_SEVERAL: Final = (
-    "There are several faces in the picture; the largest is used. To use another, crop the picture."
-)
+from reenact.types import Array, Frame, Image, Landmarks, SeesFaces, Tracker
 
 _MAX_VIEW_PX: Final = 1280
 _MIN_VIEW_PX: Final = 384
@@ -28,6 +21,9 @@ _FINE_SHARE: Final = 2.0
 
 _TILES: Final = ((2, 0.65), (3, 0.45), (4, 0.35), (6, 0.22))
 """Grids of overlapping squares: (squares per side, their side as a share of the longer side)."""
+
+_MARGINS: Final = (1.0, 1.6)
+"""Sides of the squares around the whole picture, as multiples of its longer side."""
 
 _MIN_TILE_PX: Final = 128
 
@@ -49,7 +45,7 @@ def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
 
     The tracker sees first the whole picture, then the picture with a margin, for a face that
     fills it, then overlapping squares, for a small face in a large photo. A face that was found is
-    tracked again in a close view. If there are several faces, the largest is taken.
+    tracked again in a close view. Of several faces the largest is taken; see `find_faces`.
 
     Args:
         image: uint8 (H, W, 3) RGB of any size.
@@ -70,11 +66,36 @@ def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
         if not found:
             continue
         coarse = max(found, key=_size)
-        if any(_shift(coarse.points, other.points) > 0.5 * _size(coarse) for other in found):
-            _log.warning(_SEVERAL)
         points = refine_face(image, coarse.points, tracker)
         return Landmarks(points, coarse.confidence, coarse.size)
     return None
+
+
+def find_faces(image: Image, tracker: Tracker, *, thoroughly: bool = False) -> list[Array]:
+    """Find all faces of a picture, as coarsely as the tracker sees them in its views.
+
+    In the whole picture it sees no more than five, and often only the largest, so that the smaller
+    squares of `find_face` are searched, too.
+
+    Args:
+        image: uint8 (H, W, 3) RGB of any size.
+        tracker: as for `find_face`; unless it `SeesFaces`, each view gives only one face.
+        thoroughly: if False, and the whole picture shows one face, none is searched for in squares.
+
+    Returns:
+        (478, 3) px each, from left to right; see `refine_face`.
+    """
+    known: list[Array] = []
+    for number, squares in enumerate(_looks(image)):
+        for square in squares:
+            for face in _faces_in(image, square, tracker):
+                if any(_is_same(face.points, other) for other in known):
+                    continue
+                if number == 0 or _views_agree(image, face, tracker, _CONFIRMED_WITHIN):
+                    known.append(face.points)
+        if number < len(_MARGINS) and len(known) == 1 and not thoroughly:
+            break
+    return sorted(known, key=lambda points: float(points[:, 0].mean()))
 
 
 def find_upright_face(image: Image, tracker: Tracker) -> tuple[int, Landmarks] | None:
@@ -114,7 +135,8 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
     """
     left, top, right, bottom = face_box(points)
     size = max(right - left, bottom - top)
-    fine = _look(image, _around(points, _FINE_SHARE), tracker, _FINE_VIEW_PX, times=PASSES)
+    close = _around(points, _FINE_SHARE)
+    fine = _look(image, close, tracker, _FINE_VIEW_PX, times=PASSES, known=points)
     if fine is None:
         return points
     same = _shift(fine.points, points) < 0.25 * size and 0.7 < _size(fine) / size < 1.4
@@ -136,7 +158,7 @@ def several_faces(count: int, chosen: str) -> tuple[str, str]:
 def _looks(image: Image) -> Iterator[list[Square]]:
     height, width = image.shape[:2]
     longer = max(height, width)
-    for margin in (1.0, 1.6):
+    for margin in _MARGINS:
         side = longer * margin
         yield [((width - side) / 2, (height - side) / 2, side)]
     for number, share in _TILES:
@@ -161,8 +183,22 @@ def _look(
     view_px: int | None = None,
     *,
     times: int = 1,
+    known: Array | None = None,
 ) -> Landmarks | None:
-    """Track a face in a square of the picture `times`; return landmarks in px of the picture."""
+    """Track a face in a square of the picture `times`; return landmarks in px of the picture.
+
+    Of several faces it is the one nearest to the `known` landmarks; None: the tracker's choice.
+    """
+    found = _faces_in(image, square, tracker, view_px, times)
+    if not found:
+        return None
+    return found[0] if known is None else min(found, key=lambda face: _shift(face.points, known))
+
+
+def _faces_in(
+    image: Image, square: Square, tracker: Tracker, view_px: int | None = None, times: int = 1
+) -> list[Landmarks]:
+    """Return the faces in a square, px of the picture; the first one is the tracker's choice."""
     if view_px is None:
         view_px = int(np.clip(square[2], _MIN_VIEW_PX, _MAX_VIEW_PX))
     affine = square_to_crop(square, view_px)
@@ -172,11 +208,12 @@ def _look(
     for _ in range(times - 1):
         found = found and tracker.track(view)
     if found is None:
-        return None
-    if tracker.faces_seen > 1:
-        _log.warning(_SEVERAL)
-    points = transform_points(found.points, invert_affine(affine))
-    return Landmarks(points, found.confidence, (image.shape[1], image.shape[0]))
+        return []
+    faces = [found.points]
+    if isinstance(tracker, SeesFaces):
+        faces += [points for points in tracker.faces if points is not found.points]
+    back, size = invert_affine(affine), (image.shape[1], image.shape[0])
+    return [Landmarks(transform_points(one, back), found.confidence, size) for one in faces]
 
 
 def _is_upright(image: Image, found: Landmarks, tracker: Tracker) -> bool:
@@ -187,20 +224,25 @@ def _is_upright(image: Image, found: Landmarks, tracker: Tracker) -> bool:
     if roll_deg >= _MAX_ROLL_DEG:
         return False
     # Refined landmarks are of another kind than those of a view, see `PASSES`.
-    detected = _look(image, _around(found.points, _FINE_SHARE), tracker, _FINE_VIEW_PX)
+    detected = _closely(image, found.points, _FINE_SHARE, tracker)
     return detected is not None and _views_agree(image, detected, tracker, _UPRIGHT_WITHIN)
 
 
 def _views_agree(image: Image, found: Landmarks, tracker: Tracker, within: float) -> bool:
     """Return True if views of several sizes agree to within a fraction of the face's size."""
     for share in _CONFIRMING_SHARES:
-        again = _look(image, _around(found.points, share), tracker, _FINE_VIEW_PX)
+        again = _closely(image, found.points, share, tracker)
         if again is None:
             return False
         distance = np.linalg.norm(again.points[:, :2] - found.points[:, :2], axis=1).mean()
         if distance > within * _size(found):
             return False
     return True
+
+
+def _closely(image: Image, points: Array, share: float, tracker: Tracker) -> Landmarks | None:
+    """Detect a known face again in a view around it."""
+    return _look(image, _around(points, share), tracker, _FINE_VIEW_PX, known=points)
 
 
 def _around(points: Array, share: float) -> Square:
@@ -213,6 +255,12 @@ def _around(points: Array, share: float) -> Square:
 def _shift(points: Array, others: Array) -> float:
     """Return the distance between the centres of two faces, px."""
     return float(np.linalg.norm(points[:468, :2].mean(axis=0) - others[:468, :2].mean(axis=0)))
+
+
+def _is_same(points: Array, others: Array) -> bool:
+    """Return whether the landmarks that two views give are those of one face."""
+    left, top, right, bottom = face_box(others)
+    return _shift(points, others) < 0.5 * max(right - left, bottom - top)
 
 
 def _size(found: Landmarks) -> float:

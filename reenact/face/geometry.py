@@ -194,6 +194,41 @@ def box_shift(before: Array, after: Array) -> float:
     return max(abs(a - b) for a, b in zip(old, new, strict=True)) / size
 
 
+def choose_face(
+    faces: Sequence[Array], size: tuple[int, int], rule: str, followed: Array | None = None
+) -> Array:
+    """Choose one of several faces as the setting `tracking.face` says.
+
+    Args:
+        faces: at least one; (478, 3) px each.
+        size: (width, height) px of the picture.
+        rule: `largest`, `centre`, or a number counted from the left, from 0; the last one if there
+            are fewer.
+        followed: the face in the picture before; `largest` and `centre` stay with it unless another
+            is clearly better.
+    """
+    if rule.isdigit():
+        in_order = sorted(faces, key=lambda points: float(points[:, 0].mean()))
+        return in_order[min(int(rule), len(in_order) - 1)]
+    middle = np.array(size, np.float32) / 2
+
+    def rank(points: Array) -> float:
+        left, top, right, bottom = face_box(points)
+        if rule == "largest":
+            value = (right - left) * (bottom - top)
+        else:
+            centre = np.array([(left + right) / 2, (top + bottom) / 2])
+            value = 1 / (1 + float(np.linalg.norm(centre - middle)))
+        return value * (1.5 if followed is not None and is_near(followed, points) else 1.0)
+
+    return max(faces, key=rank)
+
+
+def is_near(one: Array, other: Array) -> bool:
+    """Return whether two faces in successive pictures may be the same one."""
+    return box_shift(one, other) < 0.5
+
+
 def crop_transform(points: Array, size_px: int) -> Array:
     """Return the (2, 3) affine from picture px to the px of the face's square crop.
 

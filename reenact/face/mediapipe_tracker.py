@@ -14,7 +14,7 @@ import numpy as np
 
 from reenact.config import TrackingSettings
 from reenact.errors import ModelError
-from reenact.face.geometry import box_shift, face_box
+from reenact.face.geometry import choose_face, face_box, is_near
 from reenact.face.mediapipe_graphs import open_graph, restart_graph
 from reenact.face.topology import N_LANDMARKS, OUTER_EYE_CORNERS
 from reenact.lifecycle import quiet_native_libraries
@@ -75,6 +75,7 @@ class MediaPipeTracker:
     Attributes:
         faces_seen: the number of faces in the last picture. A second face that joins one is noticed
             after a fifth of a second.
+        faces: (478, 3) landmarks of each of them, px.
 
     Raises:
         ModelError: mediapipe is missing, or has no models.
@@ -90,6 +91,7 @@ class MediaPipeTracker:
         self._others: list[Array] = []
         self._detector = _Detector(_solutions(), settings, static)
         self.faces_seen = 0
+        self.faces: Sequence[Array] = ()
 
     def track(self, frame: Frame) -> Landmarks | None:
         """Return the landmarks of the chosen face in px of the frame; None if there is no face."""
@@ -107,7 +109,7 @@ class MediaPipeTracker:
             for points in faces
             if _plausible(points, (width, height)) and (self._centre is None or _upright(points))
         ]
-        self.faces_seen = len(found)
+        self.faces, self.faces_seen = found, len(found)
         if not found:
             self._previous = None
             self._search()
@@ -120,7 +122,7 @@ class MediaPipeTracker:
         if not found:
             self._previous = None
             return None
-        chosen = self._choose(found, frame.size)
+        chosen = choose_face(found, frame.size, self._settings.face, self._previous)
         if not self._static:
             self._others = [points for points in found if points is not chosen] or self._others
             self._followed = chosen, frame.time_s
@@ -149,9 +151,9 @@ class MediaPipeTracker:
         own, seen_s = self._followed
         if time_s - seen_s > _COVERED_S:
             self._others = []
-        if any(_is_near(own, points) for points in found):
+        if any(is_near(own, points) for points in found):
             return found
-        near = [[points for points in found if _is_near(other, points)] for other in self._others]
+        near = [[points for points in found if is_near(other, points)] for other in self._others]
         self._others = [
             at[0] if at else other for at, other in zip(near, self._others, strict=True)
         ]
@@ -192,32 +194,6 @@ class MediaPipeTracker:
             middle = (x0 + x1) / 2 / size[0], (y0 + y1) / 2 / size[1]
             if _window(middle, size) != (left, top, width, height):
                 self._set_window(middle)
-
-    def _choose(self, found: list[Array], size: tuple[int, int]) -> Array:
-        if len(found) == 1:
-            return found[0]
-        rule = self._settings.face
-        if rule.isdigit():
-            in_order = sorted(found, key=lambda points: float(points[:, 0].mean()))
-            return in_order[min(int(rule), len(in_order) - 1)]
-        middle = np.array(size, np.float32) / 2
-
-        def rank(points: Array) -> float:
-            left, top, right, bottom = face_box(points)
-            if rule == "largest":
-                value = (right - left) * (bottom - top)
-            else:
-                centre = np.array([(left + right) / 2, (top + bottom) / 2])
-                value = 1 / (1 + float(np.linalg.norm(centre - middle)))
-            followed = self._previous is not None and _is_near(self._previous, points)
-            return value * (1.5 if followed else 1.0)
-
-        return max(found, key=rank)
-
-
-def _is_near(one: Array, other: Array) -> bool:
-    """Return whether two faces in successive pictures may be the same one."""
-    return box_shift(one, other) < 0.5
 
 
 def _window(centre: tuple[float, float] | None, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from reenact.config import RendererSettings
 from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
-from reenact.face.face_search import find_face, find_upright_face, refine_face
+from reenact.face.face_search import find_faces, find_upright_face, refine_face
 from reenact.face.geometry import (
     FACE_SHARE,
+    box_shift,
+    choose_face,
     estimate_pose,
     face_box,
     square_to_crop,
@@ -110,6 +112,7 @@ def create_target(
     paths: Sequence[Path],
     tracker: Tracker,
     *,
+    face: str = "largest",
     metadata: Mapping[str, str] | None = None,
     landmarks: Array | Points | None = None,
     footage: Path | None = None,
@@ -126,6 +129,8 @@ def create_target(
         name: the user's name for it.
         paths: photos, videos, or both.
         tracker: preferably one for still pictures (`static`); reset here.
+        face: which of several faces in a picture, in the words of `tracking.face`; in a video the
+            last one if there are fewer. A picture of one face needs no choice.
         metadata: further notes to store with the target.
         landmarks: (478, 3) px landmarks of the only photo, or some of its points by name, for faces
             that the tracker does not recognise; see `manual_landmarks.fit_landmarks`.
@@ -135,13 +140,14 @@ def create_target(
     Raises:
         SourceError: a file is missing, empty, damaged, or neither picture nor video.
         SinkError: the footage cannot be written.
-        TargetError: no face is found, or the landmarks lie outside the photo.
+        TargetError: no face is found, a photo of several has none of that number, or the landmarks
+            lie outside the photo.
     """
     if not paths:
         raise TargetError("Name at least one photo or video of the face.")
     material: list[_Material]
     if landmarks is None:
-        material = [_look_into(Path(path), tracker) for path in paths]
+        material = [_look_into(Path(path), tracker, face) for path in paths]
     elif len(paths) == 1:
         material = [_placed_photo(Path(paths[0]), landmarks, tracker)]
     else:
@@ -173,7 +179,7 @@ def target_from_image(
 
     `size_px` is the maximum side of its reference.
     """
-    photo = _photo(image, tracker, name, lambda: CutOut(image))
+    photo = _photo(image, tracker, name, lambda: CutOut(image), "largest")
     return _assemble(name, [photo], tracker, metadata or {}, size_px)
 
 
@@ -299,9 +305,9 @@ def _in_order(looks: list[Look]) -> list[int]:
     return [first, *rest][:MAX_REFERENCES]
 
 
-def _look_into(path: Path, tracker: Tracker) -> _Material:
+def _look_into(path: Path, tracker: Tracker, rule: str) -> _Material:
     if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
-        return scan_video(path, tracker)
+        return scan_video(path, tracker, rule)
     try:
         image = read_cut_out(path).image
     except NotAPictureError:
@@ -309,23 +315,50 @@ def _look_into(path: Path, tracker: Tracker) -> _Material:
         # video reader would decode one frame from it.
         with contextlib.suppress(SourceError):
             VideoSource(path).close()
-            return scan_video(path, tracker)
+            return scan_video(path, tracker, rule)
         raise
-    return _photo(image, tracker, path.name, lambda: read_cut_out(path))
+    return _photo(image, tracker, path.name, lambda: read_cut_out(path), rule)
 
 
-def _photo(image: Image, tracker: Tracker, label: str, read: Callable[[], CutOut]) -> _Photo:
+def _photo(
+    image: Image, tracker: Tracker, label: str, read: Callable[[], CutOut], rule: str
+) -> _Photo:
     found = find_upright_face(image, tracker)
     if found is None:
         raise TargetError(
             f"No face was found in {label}; use a picture in which the face is larger, upright and "
             "seen from the front, or place points on it by hand, in the panel or with --landmarks."
         )
-    turns, face = found
+    turns, largest = found
     if turns:
         _log.warning("%s is not upright; the target's picture is turned.", label)
     upright = turned(image, turns)
-    return _with_face(upright, face.points, lambda: _turned(read(), turns), placed=False)
+    points = _chosen(upright, largest.points, tracker, label, rule)
+    return _with_face(upright, points, lambda: _turned(read(), turns), placed=False)
+
+
+def _chosen(image: Image, largest: Array, tracker: Tracker, label: str, rule: str) -> Array:
+    """Return the landmarks, px, of the chosen face of a picture, whose largest is known."""
+    faces = find_faces(image, tracker, thoroughly=rule != "largest")
+    if len(faces) < 2:
+        return largest
+    if rule.isdigit() and int(rule) >= len(faces):
+        raise TargetError(
+            f"There are {len(faces)} faces in {label}; counted from the left, they have the "
+            f"numbers 0 to {len(faces) - 1}."
+        )
+    if rule != "largest":
+        chosen = choose_face(faces, (image.shape[1], image.shape[0]), rule)
+        return refine_face(image, chosen, tracker)
+    number = min(range(len(faces)), key=lambda one: box_shift(largest, faces[one]))
+    _log.warning(
+        "There are %d faces in %s; the largest is used, which is number %d from the left, counted "
+        "from 0. Another one can be chosen when a target is created (--face).",
+        len(faces),
+        label,
+        number,
+    )
+    return largest
 
 
 def _turned(picture: CutOut, turns: int) -> CutOut:
@@ -350,9 +383,9 @@ def _placed_photo(path: Path, placed: Array | Points, tracker: Tracker) -> _Phot
 def _fitted(image: Image, placed: Points, path: Path, tracker: Tracker) -> Array:
     """Return the landmarks, px, of the tracked face corrected by the points, or of them alone."""
     check_points(placed)
-    found = find_face(image, tracker)
-    if found is not None and is_near(placed, found.points):
-        return fit_landmarks(placed, found.points)
+    for points in find_faces(image, tracker):
+        if is_near(placed, points):
+            return fit_landmarks(placed, refine_face(image, points, tracker))
     missing = [name for name in REQUIRED if name not in placed]
     if missing:
         raise TargetError(

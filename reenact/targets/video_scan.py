@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from reenact.errors import TargetError
 from reenact.face.face_search import find_upright_face
-from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, face_box
+from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, choose_face, face_box
 from reenact.imaging import mirrored_within, resized_square, turned
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
 from reenact.targets.reference_selection import Look, calmest, measure_look
-from reenact.types import Array, Image, Tracker
+from reenact.types import Array, Image, SeesFaces, Tracker
 
 _SCAN_BUDGET_S: Final = 60.0
 _MAX_SEEN: Final = 512
@@ -90,17 +90,18 @@ class CutDetector:
         return before is not None and float(np.abs(small - before).mean()) > _CUT_LEVELS
 
 
-def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
+def scan_video(path: Path, tracker: Tracker, face: str = "largest") -> VideoFaces:
     """Find a video's longest shot of a face; a video that is not upright is turned.
 
-    The tracker is preferably one for still pictures; it is reset. Raises SourceError if the file is
-    missing, damaged or not a video, TargetError if it shows no face.
+    Of several faces, `face` chooses one in each frame, see `geometry.choose_face`. The tracker is
+    preferably one for still pictures; it is reset. Raises SourceError if the file is missing,
+    damaged or not a video, TargetError if it shows no face.
     """
-    shot = _longest_shot(path, 0, tracker)
+    shot = _longest_shot(path, 0, tracker, face)
     turns = _turns(path, shot, tracker)
     if turns:
         _log.warning("%s is not upright; the target's pictures are turned.", file_name(path))
-        shot = _longest_shot(path, turns, tracker)
+        shot = _longest_shot(path, turns, tracker, face)
     if not shot:
         raise TargetError(
             f"No face was found in {path.name}; use a video in which the face is larger, upright "
@@ -164,7 +165,7 @@ def _turns(path: Path, shot: list[FoundFace], tracker: Tracker) -> int:
     return 0 if found is None else found[0]
 
 
-def _longest_shot(path: Path, turns: int, tracker: Tracker) -> list[FoundFace]:
+def _longest_shot(path: Path, turns: int, tracker: Tracker, rule: str) -> list[FoundFace]:
     """Track the face through a video turned by quarter turns, and return its longest shot.
 
     A cut, or a face that jumps by its own size, ends a shot, because another person may follow.
@@ -192,12 +193,19 @@ def _longest_shot(path: Path, turns: int, tracker: Tracker) -> list[FoundFace]:
             if found is None:
                 continue
             seen += 1
-            if tracker.faces_seen > 1 and seen == 1:
-                _log.warning("There are several faces in %s; one of them is used.", file_name(path))
-            if shots[-1] and box_shift(shots[-1][-1].points, found.points) > 1:
+            points = found.points
+            if isinstance(tracker, SeesFaces):
+                points = choose_face(tracker.faces, found.size, rule)
+            if tracker.faces_seen > 1 and seen == 1 and rule == "largest":
+                _log.warning(
+                    "There are %d faces in the first picture of %s that shows any; the largest is "
+                    "used. Another one can be chosen when a target is created (--face).",
+                    tracker.faces_seen,
+                    file_name(path),
+                )
+            if shots[-1] and box_shift(shots[-1][-1].points, points) > 1:
                 shots.append([])
-            look = measure_look(image, found.points)
-            shots[-1].append(FoundFace(frame.index, found.points, look))
+            shots[-1].append(FoundFace(frame.index, points, measure_look(image, points)))
             if seen >= _MAX_SEEN:
                 stride *= 2
                 shots = [[face for face in shot if face.number % stride == 0] for shot in shots]

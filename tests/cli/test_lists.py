@@ -12,6 +12,7 @@ import pytest
 from reenact.cli.main import main
 from reenact.cli.parser import build_parser
 from reenact.errors import PluginError
+from reenact.targets.store import TargetStore
 from support.portraits import astronaut
 
 
@@ -82,6 +83,31 @@ def test_pictures_may_be_named_by_one_option_each(command: str) -> None:
         assert arguments.sources == [Path("a.png"), Path("b.png"), Path("c.png")]
 
 
+def test_a_face_is_chosen_by_a_number_or_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["target", "create", "ada", "--from", "a.png"]
+    assert build_parser().parse_args(words).face == "largest"
+    for face in ("0", "12", "largest", "centre"):
+        assert build_parser().parse_args([*words, "--face", face]).face == face
+    for face in ("left", "-1", "1.5", "2nd"):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args([*words, f"--face={face}"])
+        assert f"{face} is neither largest nor centre nor a number" in capsys.readouterr().err
+
+
+def test_a_face_of_a_group_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The one that is told to be the largest, or another."""
+    photo = str(save_astronaut(tmp_path, beside=True))
+    assert main(["target", "create", "ada", "--from", photo, "--yes"]) == 0
+    assert "There are 2 faces" in capsys.readouterr().err
+    assert main(["target", "create", "eve", "--from", photo, "--yes", "--face", "0"]) == 0
+    assert "There are 2 faces" not in capsys.readouterr().err
+    ada, eve = TargetStore().load("ada"), TargetStore().load("eve")
+    assert eve.crop_to_plate[0, 2] < ada.crop_to_plate[0, 2] - 100
+    placed = ["--landmarks", "points.toml", "--face", "0"]
+    assert main(["target", "create", "bob", "--from", photo, "--yes", *placed]) == 2
+    assert "leave --face out" in capsys.readouterr().err
+
+
 def test_targets_are_created_listed_shown_exported_renamed_and_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,9 +132,15 @@ def test_targets_are_created_listed_shown_exported_renamed_and_removed(
     assert capsys.readouterr().out.split()[0] == "mia"
 
 
-def save_astronaut(folder: Path) -> Path:
+def save_astronaut(folder: Path, *, beside: bool = False) -> Path:
+    """Save the astronaut's picture; `beside`: her head twice, the larger one at the right."""
     from PIL import Image as PillowImage
 
-    path = folder / "ada.png"
-    PillowImage.fromarray(astronaut()).save(path)
+    path, picture = folder / "ada.png", PillowImage.fromarray(astronaut())
+    if beside:
+        head = picture.crop((74, 0, 374, 300))
+        picture = PillowImage.new("RGB", (550, 300), (110, 110, 110))
+        picture.paste(head.resize((240, 240)), (0, 0))
+        picture.paste(head, (250, 0))
+    picture.save(path)
     return path
