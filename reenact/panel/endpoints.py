@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from reenact import registry
+from reenact.config import FACE
 from reenact.errors import PluginError, TargetError
 from reenact.live.actions import ACTIONS
 from reenact.live.presenter import Show
@@ -75,6 +76,12 @@ class CreateBody(Body):
 
     name: str = Field(max_length=100, description="name of the new target")
     uploads: list[str] = Field(max_length=32, description="identifiers from POST /api/uploads")
+    face: str = Field(
+        "largest",
+        max_length=9,
+        pattern=FACE,
+        description="which of several faces: largest, centre, or a number from the left, from 0",
+    )
     consent: Literal[True] = Field(description="the user confirms that the face may be used")
 
 
@@ -329,7 +336,7 @@ ENDPOINTS: Final = (
         "POST",
         "/api/targets",
         "Make a target of uploaded files; returns the number of the job",
-        lambda s, p, b: s.gallery.create(b.name, b.uploads).number,
+        lambda s, p, b: s.gallery.create(b.name, b.uploads, b.face).number,
         CreateBody,
     ),
     Endpoint(

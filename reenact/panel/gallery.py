@@ -103,8 +103,10 @@ class Gallery:
         self.store.place_points(name, points)
         self.changes += 1
 
-    def create(self, name: str, uploads: Sequence[str]) -> Job:
+    def create(self, name: str, uploads: Sequence[str], face: str = "largest") -> Job:
         """Start making a target of uploaded files. The user has confirmed that it is allowed.
+
+        `face` chooses one of several, see `create_target`.
 
         Raises:
             TargetError: the name is not allowed or taken, or a file is unknown.
@@ -120,13 +122,13 @@ class Gallery:
 
         def work(job: Job) -> str:
             try:
-                return self._create(job, checked_name(name), paths)
+                return self._create(job, checked_name(name), paths, face)
             finally:
                 self._uploads.forget(uploads)
 
         return self._jobs.start("create", name, work)
 
-    def _create(self, job: Job, name: str, paths: Sequence[Path]) -> str:
+    def _create(self, job: Job, name: str, paths: Sequence[Path], face: str) -> str:
         from reenact.evaluation.renderer_selection import choose_renderer
         from reenact.targets.library import create_target, still_tracker
 
@@ -135,7 +137,9 @@ class Gallery:
         try:
             with closing(still_tracker()) as tracker, collected_warnings() as warnings:
                 notes = {"consent": "confirmed in the panel"}
-                target = create_target(name, paths, tracker, metadata=notes, footage=footage)
+                target = create_target(
+                    name, paths, tracker, face=face, metadata=notes, footage=footage
+                )
             job.step, job.progress = "Choosing the best renderer", 0.5
             target = choose_renderer(target)
             self.store.create(target, footage=footage)

@@ -77,6 +77,27 @@ def test_what_making_a_target_warns_of_is_part_of_its_result(panel: Panel, tmp_p
     assert job["result"].startswith("small is ready. The face in small.jpg is only about")
 
 
+def test_a_face_of_a_group_is_chosen_and_the_largest_is_told(
+    panel: Panel, store: TargetStore, tmp_path: Path
+) -> None:
+    head = astronaut()[:300, 74:374]
+    both = np.full((300, 550, 3), 110, np.uint8)
+    both[:240, :240] = cv2.resize(head, (240, 240))
+    both[:, 250:] = head
+    photo = write_jpeg(tmp_path / "two.jpg", both).read_bytes()
+    told = {}
+    for name, given in {"right": {}, "left": {"face": "0"}}.items():
+        upload = panel.upload(photo, "image/jpeg", "two.jpg")
+        body = {"name": name, "uploads": [upload], "consent": True, **given}
+        panel.call("POST", "/api/targets", **body)
+        until(lambda: panel.studio.jobs.described()[-1]["state"] != "running", 120.0)
+        told[name] = panel.studio.jobs.described()[-1]["result"]
+    assert "There are 2 faces in two.jpg; the largest is used, which is number 1" in told["right"]
+    assert "faces" not in told["left"]
+    lefts = [store.load(name).crop_to_plate[0, 2] for name in ("left", "right")]
+    assert lefts[0] < lefts[1] - 100
+
+
 def test_warnings_of_other_threads_are_not_collected() -> None:
     log = logging.getLogger("reenact.targets")
     with collected_warnings() as told:

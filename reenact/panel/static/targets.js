@@ -197,8 +197,11 @@ export class TargetGallery {
   async make(files) {
     const usual = suggestedName(files[0].name);
     const field = h("input", { name: "name", value: usual, required: true, maxLength: 48 });
+    const faces = T.targets.faces.map(([value, text]) => h("option", { value }, text));
+    const face = h("select", { name: "face" }, faces);
     const content = [
       h("label.field", h("span", T.targets.name), field),
+      h("label.field", h("span", T.targets.face), face),
       h("p.muted", `${T.targets.files(files.length)}: ${files.map((file) => file.name).join(", ")}`),
       h(
         "label.check",
@@ -210,7 +213,8 @@ export class TargetGallery {
     if (!(await ask(T.targets.createTitle, content, T.targets.create, T.targets.cancel, check))) return;
     const uploads = await this.sendAll(files);
     if (uploads) {
-      await attempt("POST", "targets", { name: field.value.trim(), uploads, consent: true });
+      const body = { name: field.value.trim(), uploads, face: face.value, consent: true };
+      await attempt("POST", "targets", body);
     }
   }
 

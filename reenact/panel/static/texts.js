@@ -133,6 +133,12 @@ export const T = {
     tooMany: (count) => `Make a target of at most ${count} files; choose the best ones.`,
     name: "Name",
     files: (count) => (count === 1 ? "1 file" : `${count} files`),
+    face: "Of several faces take",
+    faces: [
+      ["largest", "the largest"],
+      ["centre", "the one in the middle"],
+      ...[..."0123456789"].map((number) => [number, `number ${number} from the left, from 0`]),
+    ],
     consent: "This face is my own, invented, or its owner has agreed.",
     create: "Make target",
     sending: (share) => `Sending ${Math.round(100 * share)} %`,
