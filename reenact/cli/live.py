@@ -52,6 +52,7 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
     "u": ("undo that", "undo"),
     " ": ("rest", "rest"),
     "f": ("freeze", "freeze"),
+    "h": ("hold your expression", "hold"),
     "x": ("mirror", "mirror"),
     "r": ("record", "record"),
     "m": ("play a motion", "motion"),

@@ -1,4 +1,6 @@
-"""What is added to the actor's expression: an emotion from a key, from a file, or as a motion.
+"""What is added to the actor's expression, and how it is held.
+
+It is an emotion from a key, from a file, or as a motion.
 
 An emotion is a set of action units (`emotions.acted_units`) and the sum of their typical landmark
 deviations, so that renderers driven by emotions, by action units and by landmarks show the same. It
@@ -20,7 +22,7 @@ from reenact.face.action_units import action_unit_basis
 from reenact.face.regions import REGIONS, region_weights
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.imaging import smoothstep
-from reenact.types import Array, MotionSource
+from reenact.types import Array, Expression, MotionSource
 
 EASE_S: Final = 0.4
 """Duration of the fade from what is shown to another emotion, or back to the actor."""
@@ -58,13 +60,11 @@ class Addition:
 
     def kept(self) -> Array:
         """Return (478, 1): how much of the actor's deviation is kept, 0 to 1; at the eyes 1."""
-        eyes = region_weights()[REGIONS.index("eyes")]
-        return np.asarray(1 - self.replaced * (1 - eyes), np.float32)[:, None]
+        return kept_points(self.replaced)
 
     def mixed_units(self, units: Array) -> Array:
         """Return the (17,) units that result from the actor's units and this addition."""
-        kept = np.where(_IS_EYES, 1.0, 1.0 - self.replaced)
-        return np.clip(kept * units + self.units, 0, 1).astype(np.float32)
+        return np.clip(kept_units(self.replaced) * units + self.units, 0, 1).astype(np.float32)
 
     def emotion(self, units: Array) -> Array:
         """Return the (8,) emotion weights that result from the actor's units and this addition."""
@@ -81,6 +81,53 @@ class Addition:
 
 
 _IS_EYES: Final = np.array(["blink" in name or "eye" in name for name in ACTION_UNITS])
+
+
+def kept_points(replaced: float) -> Array:
+    """Return (478, 1): what a share of 0 to 1 that is replaced leaves of a deviation; at eyes 1."""
+    eyes = region_weights()[REGIONS.index("eyes")]
+    return np.asarray(1 - replaced * (1 - eyes), np.float32)[:, None]
+
+
+def kept_units(replaced: float) -> Array:
+    """Return (17,): what a share of 0 to 1 that is replaced leaves of action units; at eyes 1."""
+    return np.asarray(np.where(_IS_EYES, 1.0, 1.0 - replaced), np.float32)
+
+
+class Hold:
+    """Keeps the actor's expression but for the eyes; the head goes on moving, too.
+
+    The first expression after `on` is set is kept. When `on` is cleared, the face goes over to the
+    actor's within `EASE_S`. One thread calls `step`.
+
+    Attributes:
+        on: True to keep it; any thread may set it.
+    """
+
+    def __init__(self) -> None:
+        self.on = False
+        self._kept: Expression | None = None
+        self._share = 0.0
+
+    def step(self, acted: Expression, dt_s: float) -> Expression:
+        """Return what is shown of an expression that comes `dt_s` seconds after the last one."""
+        if not self.on:
+            self._share = max(self._share - dt_s / EASE_S, 0.0)
+        elif self._share < 1:
+            self._kept, self._share = self._mixed(acted), 1.0
+        return self._mixed(acted)
+
+    def _mixed(self, acted: Expression) -> Expression:
+        kept = self._kept
+        if kept is None or not self._share:
+            return acted
+        replaced = float(smoothstep(self._share))
+        points, units = kept_points(replaced), kept_units(replaced)
+        return Expression(
+            points * acted.deviation + (1 - points) * kept.deviation,
+            acted.pose,
+            units * acted.action_units + (1 - units) * kept.action_units,
+        )
 
 
 def nothing(intensity: float = 1.0) -> Addition:

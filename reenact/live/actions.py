@@ -60,6 +60,12 @@ def _freeze(controls: Controls, _: str) -> str:
     return "The target follows you again." if frozen else "The picture is frozen; repeat to go on."
 
 
+def _hold(controls: Controls, _: str) -> str:
+    if controls.hold():
+        return "Your expression is held; repeat to go on."
+    return "The target follows you again."
+
+
 def _mirror(controls: Controls, _: str) -> str:
     return "Mirrored." if controls.mirror() else "Not mirrored."
 
@@ -128,6 +134,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "undo": Action("undo that", _undo_neutral),
     "rest": Action("show the target at rest, or go on", _panic),
     "freeze": Action("freeze the picture, or go on", _freeze),
+    "hold": Action("hold your expression, or go on", _hold),
     "mirror": Action("mirror", _mirror),
     "record": Action("start or stop a recording", _record, "MICROPHONE"),
     "motion": Action("play a motion", _motion),

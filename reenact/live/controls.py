@@ -114,6 +114,7 @@ class Controls:
             "state": "ended" if session.ended(0.0) else "running",
             "frames_out": session.frames_out,
             "show": session.presenter.show.value,
+            "held": session.reenactor.hold.on,
             "target": self.target,
             "source": session.source.name,
             "face": self._face(),
@@ -165,15 +166,26 @@ class Controls:
 
         Raises ReenactError if no face is seen, or the target does not follow the actor now.
         """
-        if self._face() == "paused":
-            raise ReenactError("The target is paused; let it follow you first.")
-        if self._face() != "found":
-            raise ReenactError("No face is seen, so no neutral face was taken.")
+        self._check_face("no neutral face was taken")
         self.session.presenter.ask(self.session.reenactor.set_neutral)
 
     def undo_neutral(self) -> None:
         """Restore the neutral from before the last `set_neutral`."""
         self.session.presenter.ask(self.session.reenactor.undo_neutral)
+
+    def hold(self) -> bool:
+        """Hold the actor's expression or let go; return True if held. Raises as `set_neutral`."""
+        hold = self.session.reenactor.hold
+        if not hold.on:
+            self._check_face("there is no expression to hold")
+        hold.on = not hold.on
+        return hold.on
+
+    def _check_face(self, otherwise: str) -> None:
+        if self._face() == "paused":
+            raise ReenactError("The target is paused; let it follow you first.")
+        if self._face() != "found":
+            raise ReenactError(f"No face is seen, so {otherwise}.")
 
     # The picture
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from reenact.config import OutputSettings, Settings
+from reenact.expression.driving import Hold
 from reenact.live.prepared_target import PreparedTarget
 from reenact.stats import Recorder
 from reenact.types import Drive, Frame, Pose, Target
@@ -50,6 +51,10 @@ class ReenactorLike(Protocol):
     @property
     def drive(self) -> Drive | None:
         """What the newest picture was drawn from; None for the target at rest."""
+
+    @property
+    def hold(self) -> Hold:
+        """Keeps the actor's expression; any thread may set `hold.on`."""
 
     @property
     def device(self) -> str:

@@ -26,7 +26,7 @@ class HotkeySettings(Section):
 
     keys: str = Field(
         "ctrl+alt+space: rest; ctrl+alt+f: freeze; ctrl+alt+n: neutral; ctrl+alt+x: mirror; "
-        "ctrl+alt+r: record; ctrl+alt+m: motion",
+        "ctrl+alt+r: record; ctrl+alt+m: motion; ctrl+alt+h: hold",
         description="what keys do, as in `ctrl+alt+a: target=anna; ctrl+alt+right: target=next; "
         "ctrl+alt+1: emotion=happy`",
     )

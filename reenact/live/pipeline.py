@@ -15,7 +15,7 @@ from reenact import registry
 from reenact.config import OutputSettings, Settings
 from reenact.errors import TargetError
 from reenact.expression.body_motion import BodyMotion
-from reenact.expression.driving import Driver
+from reenact.expression.driving import Driver, Hold
 from reenact.expression.fusion import Fusion
 from reenact.expression.handover import Handover
 from reenact.expression.idle_life import Blinks, IdleLife
@@ -95,6 +95,7 @@ class Reenactor:
         target: the target that is shown, at the renderer's size.
         drive: what the newest picture was drawn from; None for the target at rest.
         size: (width, height) px of the pictures.
+        hold: keeps the actor's expression.
         device: device of the renderer, such as "cpu" or "cuda".
         settings: the current settings; live ones may be changed in place.
     """
@@ -137,6 +138,7 @@ class Reenactor:
         self._presence = 0.0
         self._handover = Handover()
         self._driver = Driver(settings.drive, track, motions)
+        self.hold = Hold()
         self._blinks = Blinks()
         self._life = IdleLife()
         self._failed = False
@@ -423,6 +425,7 @@ class Reenactor:
         self.face_found = True
         self._warn_of_several_faces()
         expression = self._fusion.express(landmarks, time_s)
+        expression = self.hold.step(expression, dt_s)
         fused = self._fusion.fuse(expression, self._addition, self._lids)
         self._fused = expression, self._handover.step(fused, step)
         self._presence = min(self._presence + step, 1.0) if self._drawn else 1.0

@@ -10,14 +10,14 @@ import pytest
 
 from reenact.config import ActorSettings, DriveSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ConfigError
-from reenact.expression.driving import EASE_S, HOLD_S, Addition, Driver, nothing
+from reenact.expression.driving import EASE_S, HOLD_S, Addition, Driver, Hold, nothing
 from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units, emotion_weights
 from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import BEGIN_S, Blinks, IdleLife, Life
 from reenact.expression.tracks import load_track
 from reenact.face.geometry import canonical_face
 from reenact.face.topology import ACTION_UNITS
-from reenact.types import Array
+from reenact.types import Array, Expression, Pose
 from support.faces import deviation_of, portrait_landmarks, target_units, units_of
 from support.fusions import in_picture, start, target_points
 
@@ -265,3 +265,22 @@ def test_idle_life_begins_at_rest() -> None:
     first = lives(0, 25, BEGIN_S)
     assert np.abs(first[0].turn).max() < 1e-3
     assert np.abs(np.diff([moment.turn for moment in first], axis=0)).max() < np.radians(0.5)
+
+
+def test_an_expression_is_held_again_while_the_last_one_is_let_go() -> None:
+    hold, pose = Hold(), Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0)
+    smiling, frowning = (
+        Expression(deviation_of(**units), pose, units_of(**units))
+        for units in ({"smile_left": 1.0}, {"brow_lower": 1.0})
+    )
+    hold.on = True
+    hold.step(smiling, DT_S)
+    np.testing.assert_array_equal(hold.step(frowning, DT_S).action_units, smiling.action_units)
+    hold.on = False
+    for _ in range(round(EASE_S / DT_S / 2)):
+        between = hold.step(frowning, DT_S)
+    assert 0.2 < between.action_units[ACTION_UNITS.index("brow_lower")] < 0.8
+    hold.on = True
+    for acted in (frowning, smiling, smiling):
+        shown = hold.step(acted, DT_S)
+        np.testing.assert_allclose(shown.action_units, between.action_units, atol=1e-6)

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from reenact.errors import PluginError, TargetError
+from reenact.expression.driving import EASE_S
 from reenact.expression.emotions import EMOTIONS
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
-from reenact.face.topology import ACTION_UNITS
+from reenact.face.topology import ACTION_UNITS, OUTER_EYE_CORNERS
 from reenact.live.drives import resting_drive
 from reenact.live.pipeline import RETURN_S, Reenactor, open_reenactor
 from reenact.live.prepared_target import prepare_target
 from reenact.stats import StepTimer
 from reenact.types import Array, Frame, Image, Landmarks, Pose, Target
 from support.actor import FPS
-from support.faces import plain_target, portrait_target, target_units
+from support.faces import deviation_of, plain_target, portrait_target, target_units
 from support.fakes import GREEN, MAGENTA, FakeRenderer, FakeTracker, plain
 from support.fusions import another_face
 from support.sessions import quiet_settings
@@ -278,6 +279,62 @@ def test_an_emotion_is_shown_while_no_frames_come() -> None:
     for number in range(20):
         stage.reenactor.idle(number / FPS, number)
     assert stage.renderer.drives[-1].emotion[EMOTIONS.index("happy")] > 0.95
+
+
+def acting(degrees: float = 0.0, **amounts: float) -> Landmarks:
+    """Return the actor's face with action units of these amounts, its head tilted."""
+    pose = estimate_pose(TARGET.neutral)
+    shape = to_face_frame(TARGET.neutral, pose) + deviation_of(**amounts)
+    tilt = rotation_matrix(np.array([0, 0, np.radians(degrees)], np.float32))
+    return Landmarks(
+        to_image(shape, Pose(tilt @ pose.rotation, pose.translation, pose.scale)), 1.0, (640, 480)
+    )
+
+
+def test_a_held_expression_stays_while_lids_and_head_go_on_moving() -> None:
+    stage = Stage()
+    stage.act(acting(), 80)
+    smiling = acting(smile_left=0.6, smile_right=0.6, jaw_drop=0.3)
+    stage.act(smiling, 20)
+    stage.reenactor.hold.on = True
+    stage.act(smiling)
+    held = stage.renderer.drives[-1]
+    stage.act(acting(8.0, blink_left=1.0, blink_right=1.0, brow_lower=0.5), 20)
+    shown = stage.renderer.drives[-1]
+    before, after = (target_units(one.landmarks, TARGET.neutral) for one in (held, shown))
+    lids = [ACTION_UNITS.index(name) for name in ("blink_left", "blink_right")]
+    others = [n for n, name in enumerate(ACTION_UNITS) if "blink" not in name and "eye" not in name]
+    assert before[ACTION_UNITS.index("smile_left")] > 0.3
+    np.testing.assert_allclose(after[others], before[others], atol=0.05)
+    assert (before[lids] < 0.2).all()
+    assert (after[lids] > 0.8).all()
+    np.testing.assert_allclose(
+        shown.expression.action_units[others], held.expression.action_units[others], atol=1e-5
+    )
+    right, left = shown.landmarks[list(OUTER_EYE_CORNERS), :2]
+    assert abs(np.degrees(np.arctan2(*(left - right)[::-1]))) > 4
+
+
+def test_a_held_expression_is_let_go_without_a_jump() -> None:
+    stage, plainly = Stage(), Stage()
+
+    def act(face: Landmarks, frames: int) -> Array:
+        """Return how far the held expression is from the actor's in each frame."""
+        for one in (stage, plainly):
+            one.renderer.drives.clear()
+            one.act(face, frames)
+        return np.subtract(stage.moved(), plainly.moved(), dtype=np.float32)
+
+    act(acting(), 80)
+    act(acting(jaw_drop=0.9), 20)
+    stage.reenactor.hold.on = True
+    assert act(acting(jaw_drop=0.9), 1)[-1] == pytest.approx(0, abs=1e-6)
+    whole = act(acting(), 20)[-1]
+    assert whole > 0.2
+    stage.reenactor.hold.on = False
+    way = [whole, *act(acting(), round(EASE_S * FPS) + 1)]
+    assert max(np.abs(np.diff(way))) < 0.25 * whole
+    assert way[-1] == pytest.approx(0, abs=1e-4)
 
 
 def test_several_faces_are_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -38,7 +38,13 @@ def test_actions_by_name(controls: Controls, tmp_path: Path) -> None:
     assert session.presenter.show.value == "rest"
     assert "follows" in act(controls, "rest")
     assert "frozen" in act(controls, "freeze")
+    with pytest.raises(ReenactError, match="paused"):
+        act(controls, "hold")
     act(controls, "freeze")
+    assert "is held" in act(controls, "hold")
+    assert (session.reenactor.hold.on, controls.snapshot()["held"]) == (True, True)
+    assert "follows" in act(controls, "hold")
+    assert not session.reenactor.hold.on
     for asked, shown in (("happy", "happy"), ("sad", "sad"), ("sad", "actor"), ("actor", "actor")):
         told = act(controls, f"emotion={asked}")
         assert session.settings.drive.emotion == shown

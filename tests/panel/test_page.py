@@ -261,6 +261,11 @@ def test_the_target_rests_at_once_and_goes_on(page: Page, filmed: Panel) -> None
     assert state(filmed)["problems"] == []
     page.button("Go on").click()
     until(lambda: state(filmed)["face"] == "found")
+    page.button("Hold").click()
+    until(lambda: state(filmed)["held"])
+    page.tab.keyboard.press("h")
+    until(lambda: not state(filmed)["held"])
+    page.button("Hold").wait_for()
     page.button("Freeze").click()
     until(lambda: state(filmed)["show"] == "frozen")
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from reenact.config import OutputSettings, Settings
 from reenact.errors import SinkError, SourceError
+from reenact.expression.driving import Hold
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK
 from reenact.live.prepared_target import PreparedTarget
@@ -148,6 +149,7 @@ class FakeReenactor:
         self.face_found = self.face_present = True
         self.faces_seen = 1
         self.drive: Drive | None = None
+        self.hold = Hold()
         self.actor_rest_pose: Pose | None = None
         self.colour = GREEN
         self.undone = 0

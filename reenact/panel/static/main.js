@@ -4,7 +4,7 @@ import { Live, draw } from "./api.js";
 import { h, say, toast } from "./dom.js";
 import { stop as end } from "./ending.js";
 import { JobNews } from "./jobs.js";
-import { Keys, toggle } from "./keys.js";
+import { Keys, perform, toggle } from "./keys.js";
 import { LiveView } from "./live.js";
 import { StartView } from "./start.js";
 import { T } from "./texts.js";
@@ -60,7 +60,10 @@ const showing = (show) => (event) => event.detail < 2 && toggle(state.session, s
 const rest = button("danger", T.actions.rest, T.actions.restHelp, showing("rest"));
 const freeze = button("quiet", T.actions.freeze, T.actions.freezeHelp, showing("frozen"));
 const stop = button("quiet", T.actions.stop, T.actions.stopHelp, () => end(page));
-actions.append(rest, freeze, stop);
+const hold = button("quiet", T.actions.hold, T.actions.holdHelp, (event) => {
+  if (event.detail < 2) perform("hold");
+});
+actions.append(rest, freeze, hold, stop);
 
 function show() {
   const running = state.phase === "running" && state.session !== null;
@@ -87,6 +90,7 @@ function show() {
   rest.className = session.show === "rest" ? "primary" : "danger";
   rest.title = session.show === "rest" ? T.actions.resumeHelp : T.actions.restHelp;
   say(freeze, session.show === "frozen" ? T.actions.resume : T.actions.freeze);
+  say(hold, session.held ? T.actions.letGo : T.actions.hold);
   document.title = `${T.title} – ${session.target}`;
 }
 

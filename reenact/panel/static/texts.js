@@ -42,6 +42,9 @@ export const T = {
     resumeHelp: "Follow me again (space)",
     freeze: "Freeze",
     freezeHelp: "Keep the current picture (F)",
+    hold: "Hold",
+    holdHelp: "Keep my expression; lids and head go on moving (H)",
+    letGo: "Let go",
     stop: "Stop",
     stopHelp: "End the session; the panel stays open",
   },
@@ -356,6 +359,7 @@ export const T = {
     list: [
       ["Space", "Rest, or go on"],
       ["F", "Freeze, or go on"],
+      ["H", "Hold my expression, or let go"],
       ["N", "Take my current face as neutral"],
       ["U", "Undo that"],
       ["X", "Mirror"],
