@@ -32,9 +32,10 @@ def live(arguments: Namespace) -> int:
         return panel(arguments)
     check_no_address(arguments)
     from reenact.live.controls import Controls
+    from reenact.live.presets import OwnSettings
     from reenact.live.session import Session
     from reenact.live.settings import load_settings
-    from reenact.targets.library import open_target, still_tracker
+    from reenact.targets.library import TargetStore, open_target, still_tracker
 
     settings = load_settings(arguments.config, arguments.assignments)
     if arguments.target is None:
@@ -42,6 +43,8 @@ def live(arguments: Namespace) -> int:
             "Choose the face to show with --target NAME. Create one with `reenact target create "
             "NAME --from PHOTO`, or try --target astronaut."
         )
+    own = OwnSettings(TargetStore(), arguments.assignments)
+    own.begin(arguments.target, settings)
     sinks = arguments.sink or ["window"]
     inputs = check_files(arguments, sinks, settings.drive.track)
     confirm_replacement(sinks, settings, arguments.report)
@@ -53,7 +56,7 @@ def live(arguments: Namespace) -> int:
         )
         session = Session.open(settings, arguments.source, target, sinks, replace_files=True)
     with Interruption() as interruption:
-        controls = Controls(session, arguments.target, inputs=inputs)
+        controls = Controls(session, arguments.target, inputs=inputs, own=own)
         run_session(controls, sinks, arguments.report, interruption)
     if interruption.came:
         return EXIT_INTERRUPTED

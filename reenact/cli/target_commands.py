@@ -110,6 +110,18 @@ def show(arguments: Namespace) -> None:
     print(_store().show(arguments.name))
 
 
+def settings(arguments: Namespace) -> None:
+    """Give a target settings of its own, and print all that it has."""
+    from reenact.live.presets import assigned, give_settings, own_settings
+
+    store, name = _store(), arguments.name
+    store.folder_of(name)
+    if arguments.reset or arguments.assignments:
+        give_settings(store, name, arguments.assignments, anew=arguments.reset)
+    for line in assigned(own_settings(store, name)):
+        print(line)
+
+
 def export(arguments: Namespace) -> None:
     """Write a target to a file."""
     path = _store().export_path(arguments.name, arguments.file)

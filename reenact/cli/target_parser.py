@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from reenact.cli import target_commands as commands
-from reenact.cli.arguments import MINUTES, Adder, add_device
+from reenact.cli.arguments import MINUTES, Adder, add_assignments, add_device
 from reenact.config import FACE
 from reenact.storage import expanded
 
@@ -15,7 +15,9 @@ from reenact.storage import expanded
 def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
     """Add the command and its actions."""
     parser = adder.add_parser(
-        "target", help="create, train, list, show, export, import, rename and remove targets"
+        "target",
+        help="create, train, list, show, export, import, rename and remove targets, and keep "
+        "settings with them",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
@@ -39,6 +41,15 @@ def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
         "--name", metavar="NAME", help="the name of the target (default: its name when exported)"
     )
     _add_action(actions, "rename", "rename a target", commands.rename, name="OLD", new="NEW")
+    settings = _add_action(
+        actions,
+        "settings",
+        "keep settings with a target, which apply while it is shown, or show them",
+        commands.settings,
+        name="NAME",
+    )
+    add_assignments(settings, "fusion.mouth=1.3")
+    settings.add_argument("--reset", action="store_true", help="forget those it has first")
     remove = _add_action(actions, "remove", "remove a target", commands.remove, name="NAME")
     remove.add_argument(
         "--yes",

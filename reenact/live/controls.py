@@ -7,7 +7,6 @@ available everywhere.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import threading
 import time
 from collections import deque
@@ -24,7 +23,7 @@ from reenact.errors import ReenactError, SinkError
 from reenact.live.features import Feature, features
 from reenact.live.prepared_target import PreparedTarget
 from reenact.live.presenter import Show
-from reenact.live.presets import live_settings, preset_path, read_preset, write_preset
+from reenact.live.presets import OwnSettings, live_settings, preset_path, read_preset, write_preset
 from reenact.live.problems import problems
 from reenact.live.session import Session, join_sound
 from reenact.live.settings import change, walk
@@ -62,11 +61,13 @@ class Controls:
         target: name under which the user knows the target.
         store: the stored targets; None: the user's.
         inputs: files that no output may replace, see `fanout.check_outputs`.
+        own: applies the targets' own settings, and has applied the first one's; None: a new one.
         now_s: returns the monotonic time, s.
 
     Attributes:
         session: the session.
         target: name of the target that is shown.
+        own: applies the targets' own settings.
         remotes: the remote controls in use, each with its error; "" if it works.
         on_switch: called with the name of each target that a request has brought.
         on_wait: called with the settings of a preset, by `section.key`, that cannot change while
@@ -78,7 +79,9 @@ class Controls:
         session: Session,
         target: str = "",
         store: TargetStore | None = None,
+        *,
         inputs: Mapping[str, object] | None = None,
+        own: OwnSettings | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -91,6 +94,7 @@ class Controls:
         self._recording_name = ""
         self._store = store
         self._inputs = dict(inputs or {})
+        self.own = own or OwnSettings(store or TargetStore())
         self._refused: dict[str, str] = {}
         self._now_s = now_s
         self._start_s = now_s()
@@ -237,9 +241,12 @@ class Controls:
         with self._switching:
             if request is not self._newest_request:
                 return False
-            prepared = self._prepare(request.name, self.session.settings)
+            changes, shown = self.own.changes(request.name, self.settings())
+            prepared = self._prepare(request.name, self._tried(changes))
             if request is not self._newest_request:
                 return False
+            self.own.shown = shown
+            self._change(changes)
             self._fade_to(request.name, prepared)
             self.on_switch(request.name)
         return True
@@ -276,22 +283,34 @@ class Controls:
         opens_backdrop = values.get("output.background", "keep") != "keep"
         # A pending switch decides the target and the other settings.
         with self._switching if resized or opens_backdrop else contextlib.nullcontext():
-            tried = self.session.settings.model_copy(deep=True)
-            for name, value in values.items():
-                change(tried, name, value)
+            tried = self._tried(values)
             prepared = self._prepare(self.target, tried) if resized else None
             if opens_backdrop:
                 newest = prepared or self._prepared or self.session.reenactor
                 newest.open_backdrop(tried.output)
-            for name, value in values.items():
-                change(self.session.settings, name, value)
-            self._updates += 1
+            self._change(values)
             if prepared is not None:
                 self._fade_to(self.target, prepared)
+
+    def _tried(self, values: Mapping[str, Any]) -> Settings:
+        tried = self.session.settings.model_copy(deep=True)
+        for name, value in values.items():
+            change(tried, name, value)
+        return tried
+
+    def _change(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            change(self.session.settings, name, value)
+        self._updates += bool(values)
 
     def settings(self) -> dict[str, Any]:
         """Return the live settings by `section.key`."""
         return live_settings(self.session.settings)
+
+    def keep_settings(self) -> list[str]:
+        """Make what changed since the target was chosen its own, see `OwnSettings.keep`."""
+        with self._switching:
+            return self.own.keep(self.target, self.settings())
 
     def mirror(self) -> bool:
         """Toggle mirroring of the actor's movements; return True if they are now mirrored."""
@@ -392,7 +411,7 @@ class Controls:
             SinkError: a recording is running, or the file or microphone cannot be used.
         """
         from reenact.sinks.live_sound import LiveSound, SoundCard
-        from reenact.sinks.video_file import FileSettings, FileSink
+        from reenact.sinks.video_file import FileSettings, FileSink, new_recording
 
         with self._recording_lock:
             if self.recording is not None:
@@ -402,7 +421,7 @@ class Controls:
                     "Only a camera can be recorded with a microphone; record without it."
                 )
             self._forget_failed_recording()
-            path = path or _new_recording()
+            path = path or new_recording()
             self._check_not_replaced(f"file:{path}")
             sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
             if microphone is not None:
@@ -479,20 +498,3 @@ class Controls:
         fps = (frames - frames_then) / (now_s - then_s) if now_s > then_s else 0.0
         recent = {cause: count - drops_then.get(cause, 0) for cause, count in drops.items()}
         return fps, {cause: count for cause, count in recent.items() if count}
-
-
-def _new_recording() -> Path:
-    from platformdirs import user_videos_path
-
-    folder = user_videos_path()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"{folder} cannot be made: {error.strerror}.") from error
-    name = f"reenact {datetime.datetime.now():%Y-%m-%d %H.%M.%S}"
-    path, number = folder / f"{name}.mp4", 1
-    # One begun in the same second may still be written, under its partial name.
-    while path.exists() or path.with_suffix(".partial.mp4").exists():
-        number += 1
-        path = folder / f"{name} {number}.mp4"
-    return path

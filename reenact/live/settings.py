@@ -1,7 +1,8 @@
 """Reads the settings of a run: the common ones, and those of every named component.
 
-Order of precedence: defaults < TOML file < `--set section.key=value`. An unknown key is an error
-that suggests the nearest one. Only the named components are imported.
+Order of precedence: defaults < TOML file < the target's own (`presets.OwnSettings`) < `--set
+section.key=value`. An unknown key is an error that suggests the nearest one. Only the named
+components are imported.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from reenact.config import FACE
 from reenact.errors import PluginError, TargetError
 from reenact.live.actions import ACTIONS
 from reenact.live.presenter import Show
-from reenact.live.presets import import_preset, preset_names, preset_path
+from reenact.live.presets import give_settings, import_preset, preset_names, preset_path
 from reenact.panel.studio import Studio
 from reenact.panel.widgets import widgets
 from reenact.targets.manual_landmarks import POINTS
@@ -209,6 +209,17 @@ def _save_preset(studio: Studio, name: str, toml: str | None) -> None:
         import_preset(name, toml)
 
 
+def _keep_settings(studio: Studio, target: str) -> list[str]:
+    names = studio.keep_with_target(target)
+    studio.gallery.changes += 1
+    return names
+
+
+def _forget_settings(studio: Studio, target: str) -> None:
+    give_settings(studio.gallery.store, target, [], anew=True)
+    studio.gallery.changes += 1
+
+
 ENDPOINTS: Final = (
     Endpoint("GET", "/api/state", "Everything that the page shows", lambda s, p, b: s.state()),
     Endpoint("GET", "/api/sources", "The cameras", lambda s, p, b: s.sources()),
@@ -386,6 +397,20 @@ ENDPOINTS: Final = (
         "Correct the face of a target by some of its points",
         lambda s, p, b: s.gallery.place(p["name"], b.points),
         PointsBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/targets/{name}/settings",
+        "Keep the settings changed since the target is shown with it; returns their names",
+        lambda s, p, b: _keep_settings(s, p["name"]),
+        NoBody,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/targets/{name}/settings",
+        "Forget a target's own settings; what is shown changes when it is chosen again",
+        lambda s, p, b: _forget_settings(s, p["name"]),
+        NoBody,
     ),
     Endpoint(
         "POST",

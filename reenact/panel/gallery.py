@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reenact.errors import NameTakenError, ReenactError, SourceError, TargetError
+from reenact.live.presets import own_settings
 from reenact.panel.jobs import Job, Jobs, collected_warnings
 from reenact.panel.preview import small_jpeg
 from reenact.panel.uploads import Uploads
@@ -61,7 +62,8 @@ class Gallery:
 
         Returns:
             For each: its `name`, whether it is `built_in`, and if it is not, whether it is
-            `trained`, has `footage` to train on, and has `one_picture`, so that `place` works.
+            `trained`, has `footage` to train on, has `one_picture`, so that `place` works, and has
+            settings of its `own`.
         """
         found: list[dict[str, Any]] = [{"name": name, "built_in": True} for name in BUILT_IN]
         for name in self.store.list():
@@ -75,9 +77,13 @@ class Gallery:
             parts = self.store.irreplaceable_parts(name)
         except SourceError as error:
             log.warning("%s", error)
+        own = True
+        with contextlib.suppress(ReenactError):  # a damaged file can be forgotten
+            own = bool(own_settings(self.store, name))
         return {
             "name": name,
             "built_in": False,
+            "own": own,
             "trained": "trained weights" in parts,
             "footage": "footage" in parts,
             "one_picture": self.store.has_one_picture(name),

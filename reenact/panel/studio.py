@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reenact.config import Settings, as_toml
+from reenact.config import Settings
 from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.actions import STEPS, act
 from reenact.live.controls import Controls
+from reenact.live.presets import OwnSettings, assigned
 from reenact.live.session import Session
 from reenact.live.settings import given_names, load_settings, walk
 from reenact.panel.gallery import Gallery
@@ -210,7 +211,7 @@ class Studio(ClosesOnExit):
         Raises:
             ConfigError: a name or value is not allowed; nothing is changed.
         """
-        load_settings(None, _assigned({**self.choice.settings, **values}))
+        load_settings(None, assigned({**self.choice.settings, **values}))
         check_background(str(values.get("output.background", "keep")))
         controls, waiting = self.controls, []
         if controls is not None:
@@ -218,7 +219,8 @@ class Studio(ClosesOnExit):
             waiting = [name for name in values if name not in live]
             controls.update_all({name: values[name] for name in values if name in live})
         # Choices made while a new size was being prepared, which takes seconds, are kept.
-        self._keep(values)
+        owned = {} if controls is None else controls.own.shown.replaced
+        self._keep({name: value for name, value in values.items() if name not in owned})
         return waiting
 
     def add_background(self, name: str, upload: str) -> str:
@@ -236,10 +238,19 @@ class Studio(ClosesOnExit):
     def load_preset(self, name: str) -> list[str]:
         """Change the settings that a preset gives, as `update` does. Raises ReenactError."""
         controls = self.running()
-        before = controls.settings()
+        before = controls.own.usual(controls.settings())
         waiting = controls.load_preset(name)
-        self._keep(_changes(before, controls.settings()))
+        self._keep(_changes(before, controls.own.usual(controls.settings())))
         return waiting
+
+    def keep_with_target(self, target: str) -> list[str]:
+        """Keep the settings changed since a target is shown with it; return their names."""
+        controls = self.running()
+        if target != controls.target:
+            raise TargetError(f"{target} is not shown; choose it first.")
+        names = controls.keep_settings()
+        self._keep(controls.own.shown.replaced)
+        return names
 
     def act(self, text: str) -> str:
         """Perform an action on the running session; return a message. Raises ReenactError."""
@@ -316,6 +327,8 @@ class Studio(ClosesOnExit):
                     self._watch.close()
                     self._watch = None
             settings = self._loaded_settings()
+            own = OwnSettings(self.gallery.store, self._assignments)
+            own.begin(choice.target, settings)
             target = open_target(
                 choice.target,
                 settings.renderer.size,
@@ -330,7 +343,7 @@ class Studio(ClosesOnExit):
                 self.watch_source(watched)  # the page still shows the camera choice
             return None
         inputs = input_files(choice.source, self._config, settings.drive.track)
-        controls = Controls(session, choice.target, store=self.gallery.store, inputs=inputs)
+        controls = Controls(session, choice.target, self.gallery.store, inputs=inputs, own=own)
         controls.on_switch, controls.on_wait = self._keep_target, self._keep_waiting
         for output in choice.outputs:
             kept = self._kept_outputs.pop(output, None)
@@ -339,7 +352,7 @@ class Studio(ClosesOnExit):
             else:
                 session.output.add(kept, output, opened=True)
         self._close_kept_outputs()
-        self._settings_before = controls.settings()
+        self._settings_before = own.usual(controls.settings())
         self.controls, self._phase = controls, "running"
         if not self._starts.empty():  # another was requested while this one was opened
             self._kept_outputs = session.output.hand_over(choice.outputs)
@@ -351,7 +364,7 @@ class Studio(ClosesOnExit):
         controls, self.controls = self.controls, None
         if controls is not None:
             # Settings from the command line or the config file are not the user's choices.
-            self._keep(_changes(self._settings_before, controls.settings()))
+            self._keep(_changes(self._settings_before, controls.own.usual(controls.settings())))
         self._phase = "idle" if self._starts.empty() else "starting"
         if self._phase == "idle":
             self._close_kept_outputs()
@@ -425,7 +438,7 @@ class Studio(ClosesOnExit):
     def _loaded_settings(self) -> Settings:
         given = {*given_names(load_settings(self._config, self._assignments))} - self._changed
         chosen = {k: v for k, v in self.choice.settings.items() if k not in given}
-        return load_settings(self._config, [*self._assignments, *_assigned(chosen)])
+        return load_settings(self._config, [*self._assignments, *assigned(chosen)])
 
 
 def _is_camera(source: str) -> bool:
@@ -468,14 +481,10 @@ def _kept_choice() -> Choice:
         return Choice()
 
 
-def _assigned(settings: Mapping[str, Any]) -> list[str]:
-    return [f"{name}={as_toml(value)}" for name, value in settings.items()]
-
-
 def _is_valid(name: str, value: Any) -> bool:
     """Return False for a setting that this version does not know, or a background that is gone."""
     try:
-        check_background(load_settings(None, _assigned({name: value})).output.background)
+        check_background(load_settings(None, assigned({name: value})).output.background)
     except ReenactError as error:
         log.warning("A stored setting is not used: %s", error)
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from reenact.cli.main import main
 from reenact.cli.parser import build_parser
 from reenact.errors import PluginError
 from reenact.targets.store import TargetStore
+from reenact.testing.portrait import portrait_target
 from support.portraits import astronaut
 
 
@@ -106,6 +108,27 @@ def test_a_face_of_a_group_is_taken(tmp_path: Path, capsys: pytest.CaptureFixtur
     placed = ["--landmarks", "points.toml", "--face", "0"]
     assert main(["target", "create", "bob", "--from", photo, "--yes", *placed]) == 2
     assert "leave --face out" in capsys.readouterr().err
+
+
+def test_settings_are_kept_with_a_target(capsys: pytest.CaptureFixture[str]) -> None:
+    TargetStore().create(replace(portrait_target(), name="ada"))
+    words = ["target", "settings", "ada"]
+    assert main(words) == 0
+    assert capsys.readouterr().out == ""
+    assert main([*words, "--set", "fusion.mouth=1.3", "--set", "output.background=blur"]) == 0
+    assert main([*words, "--set", "fusion.mouth=1.2"]) == 0
+    capsys.readouterr()
+    assert main(words) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert sorted(shown) == ["fusion.mouth=1.2", 'output.background="blur"']
+    assert main([*words, "--reset", "--set", shown[0]]) == 0
+    assert capsys.readouterr().out.splitlines() == shown[:1]
+    assert main([*words, "--reset"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main([*words, "--set", "renderer.name=warp"]) == 2
+    assert "cannot belong to a target" in capsys.readouterr().err
+    assert main(["target", "settings", "robin"]) == 2
+    assert "built in" in capsys.readouterr().err
 
 
 def test_targets_are_created_listed_shown_exported_renamed_and_removed(

@@ -16,6 +16,7 @@ import pytest
 
 from reenact.cli.main import main
 from reenact.errors import counted
+from reenact.live.presets import give_settings
 from reenact.sources.video_file import VideoSource
 from reenact.targets.library import TargetStore, open_target
 from reenact.testing.portrait import portrait_target
@@ -115,6 +116,23 @@ def test_a_video_without_a_face_is_no_mistake_if_an_emotion_drives(
     assert main(typed) == 2
     assert "There is no face in wall.mp4" in capsys.readouterr().err
     assert main([*typed, "--set", "drive.emotion=happy"]) == 0
+
+
+def test_a_run_begins_with_the_targets_own_settings_unless_others_are_typed(
+    tmp_path: Path,
+) -> None:
+    store = TargetStore()
+    store.create(replace(portrait_target(), name="ada"))
+    give_settings(store, "ada", ['output.shape="16:9"'])
+    clip = write_clip(tmp_path / "actor.mp4", 2, size=(512, 512), picture=lambda _: astronaut())
+    typed = ["live", "--source", f"video:{clip}", "--target", "ada", "--set", "renderer.name=warp"]
+    sizes = []
+    for name, more in (("own", []), ("typed", ["--set", "output.shape=picture"])):
+        out = tmp_path / f"{name}.mp4"
+        assert main([*typed, *more, "--sink", f"file:{out}"]) == 0
+        sizes.append(read_video(out)[0].shape)
+    assert sizes[0][1] > 1.7 * sizes[0][0]
+    assert sizes[1][0] == sizes[1][1]
 
 
 def test_one_frame_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

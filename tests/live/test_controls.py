@@ -238,7 +238,7 @@ def test_recordings_of_the_same_second_are_all_kept(
 ) -> None:
     monkeypatch.setattr("platformdirs.user_videos_path", lambda: tmp_path / "Videos")
     clock = Mock(now=Mock(return_value=datetime(2026, 1, 2, 3, 4, 5)))
-    monkeypatch.setattr("reenact.live.controls.datetime.datetime", clock)
+    monkeypatch.setattr("reenact.sinks.video_file.datetime.datetime", clock)
     paths = []
     for _ in range(3):
         paths.append(stage.controls.start_recording())

@@ -16,6 +16,7 @@ import pytest
 from reenact.errors import ReenactError
 from reenact.live.actions import act
 from reenact.live.controls import Controls
+from reenact.live.presets import OwnSettings, give_settings, own_settings
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
 from reenact.storage import write_png
@@ -68,6 +69,113 @@ def test_targets_are_stepped_through_in_a_circle(plain_session: Session, tmp_pat
         act(controls, "target=next")
     assert controls.target == "ben"
     assert act(controls, "target=next") == f"{photo} is shown."
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> TargetStore:
+    """Two targets; anna has a mouth and a shape of her own."""
+    store = TargetStore(tmp_path / "targets")
+    for name in ("anna", "ben"):
+        store.create(replace(portrait_target(), name=name))
+    give_settings(store, "anna", ["fusion.mouth=1.5", 'output.shape="16:9"'])
+    return store
+
+
+def looks(controls: Controls) -> tuple[float, str, float]:
+    settings = controls.session.settings
+    return settings.fusion.mouth, settings.output.shape, settings.fusion.brows
+
+
+def test_a_target_brings_its_own_settings_and_takes_them_away(
+    plain_session: Session, own_store: TargetStore
+) -> None:
+    controls = Controls(plain_session, "astronaut", own_store)
+    controls.update("fusion", "mouth", 0.8)
+    act(controls, "target=ben")
+    plain_session.presenter.settle()
+    square = plain_session.reenactor.size
+    act(controls, "target=anna")
+    plain_session.presenter.settle()
+    assert looks(controls) == (1.5, "16:9", 1.0)
+    assert plain_session.reenactor.size != square
+    controls.update_all({"fusion.mouth": 1.2, "fusion.brows": 0.5})  # the mouth is hers
+    act(controls, "target=ben")
+    plain_session.presenter.settle()
+    assert looks(controls) == (0.8, "picture", 0.5)
+    assert plain_session.reenactor.size == square
+    act(controls, "target=anna")
+    assert looks(controls) == (1.5, "16:9", 0.5)
+
+
+def test_what_was_typed_for_the_run_wins_over_a_targets_own(
+    plain_session: Session, own_store: TargetStore
+) -> None:
+    typed = OwnSettings(own_store, ["fusion.mouth=0.7"])
+    settings = load_settings(None, ["fusion.mouth=0.7"])
+    typed.begin("anna", settings)
+    assert (settings.fusion.mouth, settings.output.shape) == (0.7, "16:9")
+    plain_session.settings.fusion.mouth = 0.7
+    controls = Controls(plain_session, "anna", own_store, own=typed)
+    for name in ("ben", "anna"):
+        act(controls, f"target={name}")
+        assert controls.session.settings.fusion.mouth == 0.7
+    assert controls.session.settings.output.shape == "16:9"
+
+
+def test_what_changed_since_a_target_is_shown_can_become_its_own(
+    plain_session: Session, own_store: TargetStore
+) -> None:
+    controls = Controls(plain_session, "astronaut", own_store)
+    act(controls, "target=ben")
+    controls.update_all({"fusion.brows": 0.5, "drive.intensity": 1.2})
+    assert controls.keep_settings() == ["drive.intensity", "fusion.brows"]
+    act(controls, "target=anna")
+    assert looks(controls) == (1.5, "16:9", 1.0)
+    act(controls, "target=ben")
+    assert looks(controls) == (1.0, "picture", 0.5)
+    controls.update("fusion", "brows", 1.0)
+    assert controls.keep_settings() == ["drive.intensity"]
+    assert own_settings(own_store, "ben") == {"drive.intensity": 1.2}
+
+
+def test_a_target_with_damaged_settings_is_shown_without_them(
+    plain_session: Session, own_store: TargetStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    (own_store.folder_of("anna") / "settings.toml").write_text("[fusion]\nmouht = 1.5\n")
+    controls = Controls(plain_session, "astronaut", own_store)
+    assert act(controls, "target=anna") == "anna is shown."
+    assert looks(controls) == (1.0, "picture", 1.0)
+    assert "The own settings of anna are not used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("output.picture=crop", "output.picture cannot be changed while running"),
+        ("renderer.name=warp", "renderer.name cannot be changed while running"),
+        ("fusion.mouht=1", "did you mean fusion.mouth"),
+        ("fusion.mouth=9", "fusion.mouth"),
+        ("output.background=nowhere", "There is no background 'nowhere'"),
+        ("output.show_raw_camera=true", "show your own camera picture"),
+    ],
+)
+def test_a_setting_that_no_target_can_have_is_refused(
+    assignment: str, sentence: str, own_store: TargetStore
+) -> None:
+    with pytest.raises(ReenactError, match=sentence):
+        give_settings(own_store, "anna", ["fusion.brows=0.5", assignment], anew=True)
+    assert own_settings(own_store, "anna") == {"fusion.mouth": 1.5, "output.shape": "16:9"}
+    with pytest.raises(ReenactError, match="built in"):
+        give_settings(own_store, "robin", ["fusion.brows=0.5"])
+
+
+def test_own_settings_follow_a_rename_but_are_not_exported(
+    own_store: TargetStore, tmp_path: Path
+) -> None:
+    path = own_store.export_file("anna", tmp_path / "anna")
+    own_store.rename("anna", "zoe")
+    assert own_settings(own_store, "zoe") == {"fusion.mouth": 1.5, "output.shape": "16:9"}
+    assert own_settings(own_store, own_store.import_file(path)) == {}
 
 
 def test_quick_steps_each_count(plain_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reenact.errors import SourceError
 from reenact.live.presets import import_preset
 from reenact.panel.studio import Studio
 from reenact.sources.camera_devices import CameraInfo
+from reenact.testing.portrait import portrait_target
 from support.fakes import until
 from support.panels import Panel
 
@@ -35,6 +38,33 @@ def test_a_preset_of_a_key_is_kept_as_that_of_a_click(panel: Panel) -> None:
     with Studio() as later:
         settings = later.settings()
     assert (settings.output.picture, settings.tracking.min_confidence) == ("plate", 0.7)
+
+
+def test_settings_kept_with_a_target_are_undone_with_another(panel: Panel) -> None:
+    """They are none of the user's choices for other targets, now or at the next start."""
+    store = panel.studio.gallery.store
+    for name in ("anna", "ben"):
+        store.create(replace(portrait_target(), name=name))
+    panel.start("pattern", "anna")
+    assert "no session" not in panel.call("POST", "/api/targets/anna/settings")
+    panel.call("PATCH", "/api/settings", values={"fusion.mouth": 0.4, "renderer.size": 128})
+    assert "is not shown" in panel.call("POST", "/api/targets/ben/settings")
+    assert panel.call("POST", "/api/targets/anna/settings") == ["fusion.mouth"]
+    panel.call("PATCH", "/api/settings", values={"fusion.mouth": 0.6})
+    assert panel.call("POST", "/api/act", do="target=ben") == "ben is shown."
+    assert panel.studio.settings().fusion.mouth == 1.0
+    told = {one["name"]: one.get("own") for one in panel.call("GET", "/api/targets")}
+    assert (told["anna"], told["ben"]) == (True, False)
+    assert panel.call("POST", "/api/act", do="target=anna") == "anna is shown."
+    assert panel.studio.settings().fusion.mouth == 0.4
+    panel.call("POST", "/api/stop")
+    until(lambda: panel.studio.controls is None)
+    assert panel.studio.settings().fusion.mouth == 1.0
+    controls = panel.start("pattern", "anna")
+    assert controls.session.settings.fusion.mouth == 0.4
+    assert panel.call("DELETE", "/api/targets/anna/settings") is None
+    assert panel.call("POST", "/api/act", do="target=anna") == "anna is shown."
+    assert panel.studio.settings().fusion.mouth == 1.0
 
 
 def plugged_in(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:

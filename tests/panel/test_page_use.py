@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
-from reenact.live.presets import import_preset, preset_names, preset_path
+from reenact.live.presets import import_preset, own_settings, preset_names, preset_path
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job
 from reenact.panel.server import Address, PanelServer
@@ -84,6 +84,26 @@ def menu(page: Page, name: str, item: str) -> None:
     card = page.tab.locator(f'[data-name="{name}"]')
     card.locator("summary").click()
     card.get_by_role("button", name=item).click()
+
+
+def test_settings_are_kept_with_a_target_and_forgotten(page: Page, panel: Panel) -> None:
+    page.begin()
+    store, controls = panel.studio.gallery.store, panel.studio.running()
+    page.tab.locator('[data-name="anna"]').click()
+    until(lambda: controls.target == "anna", 60.0)
+    panel.call("PATCH", "/api/settings", values={"fusion.mouth": 0.4})
+    menu(page, "anna", "Keep these settings with it")
+    page.tab.get_by_text("anna keeps fusion.mouth").wait_for()
+    assert own_settings(store, "anna") == {"fusion.mouth": 0.4}
+    page.tab.locator('[data-name="ben"]').click()
+    until(lambda: panel.studio.settings().fusion.mouth == 1.0, 60.0)
+    page.tab.locator('[data-name="ben"].chosen:not(.waiting)').wait_for()
+    page.tab.locator('[data-name="anna"]').click()
+    until(lambda: panel.studio.settings().fusion.mouth == 0.4, 60.0)
+    page.tab.locator('[data-name="anna"].chosen:not(.waiting)').wait_for()
+    menu(page, "anna", "Forget its settings")
+    until(lambda: panel.studio.settings().fusion.mouth == 1.0, 60.0)
+    assert own_settings(store, "anna") == {}
 
 
 def test_a_double_click_or_a_held_key_does_not_end_the_rest(page: Page, panel: Panel) -> None:

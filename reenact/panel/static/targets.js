@@ -126,6 +126,8 @@ export class TargetGallery {
         "div.menu-items",
         item(T.targets.rename, () => this.rename(one.name, path)),
         one.one_picture && item(T.targets.place, () => this.place(one.name, path)),
+        item(T.targets.keep, () => this.keep(one.name, path)),
+        one.own && item(T.targets.forget, () => this.forget(one.name, path)),
         one.footage && item(T.targets.train, () => attempt("POST", `${path}/train`, { minutes: 10 })),
         h(
           "a.button.quiet",
@@ -169,6 +171,17 @@ export class TargetGallery {
     if (!(await placePoints(name, path, this.seen))) return;
     toast(T.targets.placed(name));
     if (name === this.chosen) this.choose(name); // it is drawn anew
+  }
+
+  async keep(name, path) {
+    const kept = await attempt("POST", `${path}/settings`);
+    if (kept) toast(kept.length ? T.targets.kept(name, kept) : T.targets.keptNothing(name));
+  }
+
+  async forget(name, path) {
+    if ((await attempt("DELETE", `${path}/settings`)) === undefined) return;
+    toast(T.targets.forgotten(name));
+    if (name === this.chosen) this.choose(name); // with the usual settings
   }
 
   async remove({ name, trained, footage }, path) {

@@ -153,6 +153,11 @@ export const T = {
     stopping: "Stopping …",
     preview: (name) => `Preview of the training of ${name}`,
     place: "Place eyes and mouth …",
+    keep: "Keep these settings with it",
+    kept: (name, settings) => `${name} keeps ${settings.join(", ")}, and brings them back when it is chosen.`,
+    keptNothing: (name) => `No setting has changed since ${name} was chosen.`,
+    forget: "Forget its settings",
+    forgotten: (name) => `${name} has the usual settings.`,
     placed: (name) => `${name} has its new points.`,
   },
 
