@@ -62,7 +62,12 @@ def needed_px(target: Target, asked_px: int, output: OutputSettings) -> int:
 
 
 def drawn_target(target: Target, renderer: str, size_px: int) -> Target:
-    """Return the target resized for drawing, with its surroundings if the renderer moves them."""
+    """Return the target as this renderer draws it: resized, with its surroundings if it moves them.
+
+    Its own weights are kept only if they belong to this renderer.
+    """
+    if registry.renderer_of(target) != renderer:
+        target = replace(target, weights=None)
     target = resize_target(target, size_px)
     moves = registry.load("renderers", renderer).beyond_crop
     return with_surroundings(target) if moves else target

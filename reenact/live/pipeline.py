@@ -165,7 +165,7 @@ class Reenactor:
         setattr(settings, name, settings.part(name, spec.settings))
         size_px = needed_px(target, tried.renderer.size, output)
         renderer = open_renderer(settings.model_copy(update={"name": name, "size": size_px}))
-        target = drawn_target(_with_weights_for(name, target), name, size_px)
+        target = drawn_target(target, name, size_px)
         return prepare_target(target, name, renderer, resting_drive(target.neutral), output)
 
     def open_backdrop(self, output: OutputSettings) -> None:
@@ -444,11 +444,6 @@ class Reenactor:
         return Frame(picture, time_s, index, alpha)
 
 
-def _with_weights_for(renderer: str, target: Target) -> Target:
-    """Return the target without its own weights if they belong to another renderer."""
-    return target if registry.renderer_of(target) == renderer else replace(target, weights=None)
-
-
 def open_reenactor(
     settings: Settings,
     target: Target,
@@ -473,7 +468,6 @@ def open_reenactor(
         raise TargetError(f"The target {target.name} has no pictures; create it again.")
     chooses_renderer = settings.renderer.name == "auto"
     settings = resolve(settings, target, recorded=recorded)
-    target = _with_weights_for(settings.renderer.name, target)
     size_px = needed_px(target, settings.renderer.size, settings.output)
     renderer = open_renderer(settings.renderer.model_copy(update={"size": size_px}))
     drive = settings.drive
