@@ -197,6 +197,16 @@ class FusionSettings(Section):
         description="actor: the lids follow the actor's; automatic: the target blinks by itself, "
         "whatever the actor's lids do",
     )
+    voice: str = Field(
+        "off",
+        min_length=1,
+        max_length=200,
+        description="what opens the mouth where it is covered or no face is seen: off: nothing; "
+        "microphone: your voice, by the system's microphone; or another microphone's name, or a "
+        "part of it. Of a video it is the video's own sound",
+        examples=["off", "microphone"],
+        json_schema_extra={"live": True},
+    )
     pose: Gain = Field(1.0, description="gain of the rotation of the head")
     translation: Live[Share] = Field(
         0.5, description="gain of the head's movement sideways, up, down and closer"

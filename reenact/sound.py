@@ -1,18 +1,21 @@
-"""The sound of a video file, copied without encoding it again into the file that is written."""
+"""The sound of a video file: copied into the file that is written, or listened to."""
 
 from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import av
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
+from numpy.typing import NDArray
 
 from reenact.lifecycle import ClosesOnExit
+from reenact.types import SOUND_HZ, Sink, Source
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +124,60 @@ class Sound(ClosesOnExit):
             log.warning("The sound of %s is damaged; the rest of it is left out.", self._name)
 
 
+class FileVoice(ClosesOnExit):
+    """The first sound track of a file, decoded along with its pictures. One thread calls.
+
+    Args:
+        path: of a file with sound.
+        name: what a person would call it.
+        start_s: the time of the first picture on the track's own clock.
+
+    Raises:
+        av.FFmpegError, OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: str, name: str, start_s: float) -> None:
+        self._name = name
+        self._start_s = start_s
+        self._input = av.open(path)
+        self._pieces = self._decoded()
+        self._held = np.zeros(0, np.int16)
+        self._heard = 0
+
+    def hear(self, until_s: float) -> NDArray[np.int16]:
+        """Return the samples from the last call up to a time after the first picture."""
+        count = max(round(until_s * SOUND_HZ) - self._heard, 0)
+        while len(self._held) < count:
+            piece = next(self._pieces, None)
+            if piece is None:
+                piece = np.zeros(count - len(self._held), np.int16)
+            self._held = np.concatenate([self._held, piece])
+        samples, self._held = self._held[:count], self._held[count:]
+        self._heard += count
+        return samples
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._input.close()
+
+    def _decoded(self) -> Iterator[NDArray[np.int16]]:
+        """Yield the samples from the first picture on, with silence before a later beginning."""
+        resampler = av.AudioResampler("s16", "mono", SOUND_HZ)
+        early: int | None = None
+        try:
+            for frame in self._input.decode(audio=0):
+                if early is None:
+                    early = round((self._start_s - (frame.time or 0.0)) * SOUND_HZ)
+                    yield np.zeros(max(-early, 0), np.int16)
+                    early = max(early, 0)
+                for piece in resampler.resample(frame):
+                    samples = piece.to_ndarray()[0]
+                    yield samples[early:]
+                    early = max(early - len(samples), 0)
+        except av.FFmpegError:
+            log.warning("The sound of %s is damaged; the rest of it counts as silence.", self._name)
+
+
 class SoundTrack(Protocol):
     """What is stored beside pictures: the sound of a file, or of a microphone.
 
@@ -160,3 +217,12 @@ class StoresSound(Protocol):
 
     def take_sound(self, sound: SoundTrack) -> None:
         """Store this sound beside the pictures, and close it at the end; called before `open`."""
+
+
+def join_sound(source: Source, sinks: Sequence[Sink]) -> None:
+    """Connect a file's sound to the sinks that store sound."""
+    for sink in sinks:
+        if isinstance(source, HasSound) and isinstance(sink, StoresSound):
+            sound = source.open_sound()
+            if sound is not None:
+                sink.take_sound(sound)

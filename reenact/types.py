@@ -23,6 +23,9 @@ Image = NDArray[np.uint8]
 Array = NDArray[np.float32]
 """float32 array; each use documents the shape."""
 
+SOUND_HZ: Final = 48_000
+"""Samples a second of live sound: int16, mono."""
+
 
 @dataclass(frozen=True, slots=True)
 class Landmarks:
@@ -310,6 +313,29 @@ class HasLength(Protocol):
 
     frames_total: int | None
     """An estimate; None: unknown."""
+
+
+class VoiceInput(Protocol):
+    """The sound in which the actor speaks: of a microphone, or of the actor's video."""
+
+    def hear(self, until_s: float) -> NDArray[np.int16]:
+        """Return the mono samples at `SOUND_HZ` since the last call.
+
+        Args:
+            until_s: the time of a frame. Of a file, the sound before it is returned; a microphone
+                ignores it and returns what it has.
+        """
+
+    def close(self) -> None:
+        """Release everything. May be called twice."""
+
+
+@runtime_checkable
+class HasVoice(Protocol):
+    """A source that may have the actor's voice."""
+
+    def open_voice(self) -> VoiceInput | None:
+        """Open the voice beside the frames; None if there is no sound."""
 
 
 @runtime_checkable

@@ -121,6 +121,11 @@ class Fusion:
         return self._trust.trust
 
     @property
+    def suspects_mouth(self) -> bool:
+        """True if the mouth looked covered in the last frame, though perhaps not surely."""
+        return self._trust.suspects_mouth
+
+    @property
     def actor_neutral(self) -> Array | None:
         """The actor's current (478, 3) neutral, face frame, iod; None before the first frame."""
         return None if self._neutral is None else self._neutral.shape

@@ -19,7 +19,7 @@ import numpy as np
 
 from reenact.face.action_units import action_unit_basis
 from reenact.face.regions import IRISES, REGIONS, region_weights
-from reenact.face.topology import ACTION_UNITS
+from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.imaging import smoothstep
 from reenact.types import Array, Expression
 
@@ -151,6 +151,13 @@ class Life:
     turn: Array
     shift: Array
     breath: Array
+
+    @classmethod
+    def still(cls) -> Life:
+        """Return no motion at all."""
+        still = np.zeros(3, np.float32)
+        units, deviation = np.zeros(len(ACTION_UNITS)), np.zeros((N_LANDMARKS, 3))
+        return cls(units.astype(np.float32), deviation.astype(np.float32), 1.0, still, still, still)
 
 
 class IdleLife:

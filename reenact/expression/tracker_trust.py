@@ -143,6 +143,11 @@ class TrackerTrust:
         self._speeds = np.full(len(PARTS), np.inf, np.float32)
         self._now_s = 0.0
 
+    @property
+    def suspects_mouth(self) -> bool:
+        """True if the mouth looks covered in the last frame, though perhaps not surely."""
+        return bool(self._scores) and self._scores[0] > _SUSPECT
+
     def judge(self, deviation: Array, pose: Pose, landmarks: Landmarks, dt_s: float) -> Array:
         """Return the (6,) trust in `regions.PARTS`, 0 to 1.
 

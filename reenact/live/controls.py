@@ -25,7 +25,7 @@ from reenact.live.prepared_target import PreparedTarget
 from reenact.live.presenter import Show
 from reenact.live.presets import OwnSettings, live_settings, preset_path, read_preset, write_preset
 from reenact.live.problems import problems
-from reenact.live.session import Session, join_sound
+from reenact.live.session import Session
 from reenact.live.settings import change, walk
 from reenact.sinks.fanout import check_not_replaced, check_outputs
 from reenact.storage import expanded
@@ -275,8 +275,9 @@ class Controls:
 
         Raises:
             ReenactError: there is no such setting, it is not live, the value is not allowed, the
-                target or the background can no longer be read, or no person is found in the
-                target's picture, which a new background requires. Nothing is changed.
+                target or the background can no longer be read, no person is found in the target's
+                picture, which a new background requires, or the voice cannot be heard. Nothing is
+                changed.
         """
         known = self.settings() if values.keys() & _PREPARED else {}
         resized = any(known[name] != values[name] for name in values.keys() & _PREPARED)
@@ -288,6 +289,8 @@ class Controls:
             if opens_backdrop:
                 newest = prepared or self._prepared or self.session.reenactor
                 newest.open_backdrop(tried.output)
+            if "fusion.voice" in values:
+                self.session.listen(tried.fusion.voice)
             self._change(values)
             if prepared is not None:
                 self._fade_to(self.target, prepared)
@@ -379,6 +382,8 @@ class Controls:
         self._check_not_replaced(text)
         sink = registry.load("sinks", kind).make(argument, self.session.settings.sink)
         if not self.session.recorder.frames_out:
+            from reenact.sound import join_sound  # loads av
+
             join_sound(self.session.source, [sink])
         self._refused.pop(text, None)
         return self.session.output.add(sink, text)

@@ -21,6 +21,7 @@ from reenact.expression.handover import Handover
 from reenact.expression.idle_life import Blinks, IdleLife
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
+from reenact.expression.voice import Voice
 from reenact.face.body_tracker import BodyTracker
 from reenact.face.face_search import several_faces
 from reenact.face.geometry import box_shift
@@ -88,6 +89,7 @@ class Reenactor:
         chooses_renderer: True if each further target may name its own renderer.
         track: expressions from a file; None: none.
         motions: generates the course of an emotion; None: it is eased in.
+        voice: hears the actor; None: nobody listens.
 
     Attributes:
         faces_lost: number of times the face was lost.
@@ -112,6 +114,7 @@ class Reenactor:
         chooses_renderer: bool = False,
         track: Track | None = None,
         motions: MotionSource | None = None,
+        voice: Voice | None = None,
     ) -> None:
         self.faces_lost = 0
         self.face_found = False
@@ -140,7 +143,7 @@ class Reenactor:
         self._driver = Driver(settings.drive, track, motions)
         self.hold = Hold()
         self._blinks = Blinks()
-        self._life = IdleLife()
+        self._life, self._voice = IdleLife(), voice or Voice()
         self._failed = False
         self._warned_of_several_faces = False
         self._events: set[str] = set()
@@ -203,6 +206,7 @@ class Reenactor:
         dt_s = self._advance(frame.time_s)
         self._failed = False
         with self._timer.step("fuse"):
+            self._voice.step(dt_s, frame.time_s)
             self._follow(landmarks, frame.time_s, dt_s)
             if self._fused is not None:
                 expression, fused = self._fused
@@ -223,10 +227,11 @@ class Reenactor:
     def idle(self, time_s: float, index: int) -> Frame:
         """Return the target without an actor, or on its way there for `RETURN_S`.
 
-        It shows the idle motion (`idle.life`) and the current emotion. After a failed frame it is
-        at rest, which needs no renderer.
+        It shows the idle motion (`idle.life`) and the current emotion, and it is silent. After a
+        failed frame it is at rest, which needs no renderer.
         """
         dt_s = self._advance(time_s)
+        self._voice.hush()
         self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
         return self._draw(None, time_s, dt_s, index)
 
@@ -290,9 +295,10 @@ class Reenactor:
             self._body.reset()
         if share < 1 and self.settings.idle.life:
             life = self._life.step(dt_s, self._lids)
-            expression = replace(expression, deviation=life.deviation, action_units=life.units)
         else:
             self._life.reset()
+        if share < 1 and (life := self._voice.without_actor(life)):
+            expression = replace(expression, deviation=life.deviation, action_units=life.units)
         if share < 1 and (life or not addition.idle):
             landmarks, breath = self._fusion.alone(life, addition)
         elif share == 0:
@@ -425,6 +431,7 @@ class Reenactor:
         self.face_found = True
         self._warn_of_several_faces()
         expression = self._fusion.express(landmarks, time_s)
+        expression = self._voice.of(expression, self._fusion.trust, self._fusion.suspects_mouth)
         expression = self.hold.step(expression, dt_s)
         fused = self._fusion.fuse(expression, self._addition, self._lids)
         self._fused = expression, self._handover.step(fused, step)
@@ -451,6 +458,7 @@ def open_reenactor(
     *,
     recorded: bool = False,
     tracked: bool = True,
+    voice: Voice | None = None,
 ) -> Reenactor:
     """Build the reenactor with the tracker and renderer named in the settings.
 
@@ -460,6 +468,7 @@ def open_reenactor(
         timer: times the steps of each frame.
         recorded: True if the actor is in a file or picture; see `resolve`.
         tracked: False if the source's frames carry landmarks, so that no tracker is needed.
+        voice: hears the actor; None: nobody listens.
 
     Raises:
         ReenactError: a component is unknown or cannot be opened.
@@ -487,6 +496,7 @@ def open_reenactor(
             chooses_renderer=chooses_renderer,
             track=track,
             motions=motions,
+            voice=voice,
         )
     except BaseException:
         tracker.close()

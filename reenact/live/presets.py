@@ -23,6 +23,9 @@ SUFFIX = ".toml"
 
 _OWN: Final = f"settings{SUFFIX}"
 
+_NEVER: Final = "fusion.voice"
+"""What no preset changes: it may be somebody else's, and no microphone is opened unasked."""
+
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +61,8 @@ def write_preset(path: Path, settings: Settings) -> None:
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     sections: dict[str, list[str]] = {}
     for name, value in values.items():
+        if name == _NEVER:
+            continue
         section, _, key = name.rpartition(".")
         sections.setdefault(section, []).append(f"{key} = {as_toml(value)}")
     text = "\n\n".join("\n".join([f"[{name}]", *lines]) for name, lines in sections.items())
@@ -91,7 +96,7 @@ def _check_actor_hidden(settings: Settings, what: str) -> None:
 
 def _given(settings: Settings) -> list[Setting]:
     """Return the settings that were given and are no defaults."""
-    given = set(given_names(settings))
+    given = set(given_names(settings)) - {_NEVER}
     return [one for one in walk(settings) if one.name in given]
 
 
@@ -142,6 +147,8 @@ def _checked(settings: Settings, target: str) -> dict[str, Any]:
     """Return the given ones of these settings, which become those of a target."""
     _check_actor_hidden(settings, target)
     check_background(settings.output.background)
+    if _NEVER in given_names(settings):
+        raise ConfigError(f"{_NEVER} may open a microphone, so it cannot belong to a target.")
     given = _given(settings)
     for one in given:
         if not one.live:
@@ -220,7 +227,7 @@ class OwnSettings:
         """
         usual = self.shown.usual or now
         own = {name: now[name] for name in now.keys() & usual.keys() if now[name] != usual[name]}
-        own = {name: own[name] for name in sorted(own.keys() - self._fixed)}
+        own = {name: own[name] for name in sorted(own.keys() - self._fixed - {_NEVER})}
         give_settings(self._store, target, assigned(own), anew=True)
         self.shown = Shown(usual, own)
         return list(own)

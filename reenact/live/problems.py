@@ -36,6 +36,8 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
     elif state["face"] == "found" and session.reenactor.faces_seen > 1:
         chosen = session.settings.tracking.face
         yield _problem("faces", *several_faces(session.reenactor.faces_seen, chosen))
+    if session.voice.problem:
+        yield _problem("voice", session.voice.problem, "Connect it, then switch Voice off and on.")
     if state["slow"]:
         yield _problem(
             "fps",

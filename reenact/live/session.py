@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reenact.config import Settings
-from reenact.errors import SourceError
+from reenact.errors import ReenactError, SourceError
+from reenact.expression.voice import Voice
 from reenact.imaging import rotated
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK, Clock
@@ -33,7 +34,7 @@ from reenact.live.settings import change
 from reenact.live.slot import Closed, Slot
 from reenact.sinks.fanout import SinkSet, check_not_replaced, check_outputs
 from reenact.stats import Recorder, Stats
-from reenact.types import Frame, Sink, Source, Target
+from reenact.types import Frame, HasVoice, Sink, Source, Target, VoiceInput
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Session(ClosesOnExit):
         reenactor: draws the target.
         output: the sinks.
         presenter: decides what is shown.
+        voice: hears the actor, see `listen`.
         recorder: collects the figures.
         error: the first error of any thread, which `wait` raises; None if there was none.
         source_problem: why a live source delivers nothing; "" while it does.
@@ -87,6 +89,7 @@ class Session(ClosesOnExit):
         *,
         recorder: Recorder | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        voice: Voice | None = None,
     ) -> None:
         """Take over the parts; `close` closes them.
 
@@ -97,6 +100,7 @@ class Session(ClosesOnExit):
             output: sinks that are not open yet; one thread opens, writes and closes them.
             recorder: collects the figures; its timer should also be the reenactor's.
             clock: that of `Frame.time_s` of a live source.
+            voice: the reenactor's; None: it has none.
         """
         self.settings = settings
         self.source = source
@@ -104,6 +108,7 @@ class Session(ClosesOnExit):
         self.output = output
         self.recorder = recorder or Recorder(now_s=clock.now_s)
         self.presenter = Presenter(reenactor, self.recorder, endures=source.live)
+        self.voice = voice or Voice()
         self.error: BaseException | None = None
         self.source_problem = ""
         self.watch_actor = False
@@ -150,6 +155,7 @@ class Session(ClosesOnExit):
         """
         from reenact import registry
         from reenact.live.pipeline import open_reenactor
+        from reenact.sound import join_sound
         from reenact.targets.backgrounds import check_background
 
         with ExitStack() as undo:
@@ -176,15 +182,26 @@ class Session(ClosesOnExit):
                     " and ".join(opaque),
                 )
             join_sound(opened, outputs)
-            recorder = Recorder()
+            recorder, voice = Recorder(), Voice()
             recorded = spec.still or not opened.live
             reenactor = open_reenactor(
-                settings, target, recorder.timer, recorded=recorded, tracked=not spec.landmarks
+                settings,
+                target,
+                recorder.timer,
+                recorded=recorded,
+                tracked=not spec.landmarks,
+                voice=voice,
             )
             undo.callback(reenactor.close)
             ends_with_window = not extra
             output = SinkSet([*outputs, *extra], recorder.timer, ends_with_window=ends_with_window)
-            session = cls(reenactor.settings, opened, reenactor, output, recorder=recorder)
+            chosen = reenactor.settings
+            session = cls(chosen, opened, reenactor, output, recorder=recorder, voice=voice)
+            try:
+                session.listen(chosen.fusion.voice)
+            except ReenactError as error:
+                log.warning("%s The target goes on without your voice.", error)
+                chosen.fusion.voice = "off"
             undo.pop_all()
         return session
 
@@ -237,6 +254,7 @@ class Session(ClosesOnExit):
         deadline_s = time.monotonic() + CLOSE_S
         for body in (self._emit, self._work):
             self._join(body, deadline_s - time.monotonic())
+        self.voice.listen(None)
         # Closing the source wakes the capture thread if it is blocked in a read.
         self.source.close()
         self._join(self._capture, deadline_s - time.monotonic())
@@ -273,8 +291,32 @@ class Session(ClosesOnExit):
 
         Raises:
             ConfigError: there is no such setting, it is not live, or the value is not allowed.
+            ReenactError: the voice cannot be heard; then it is off.
         """
-        change(self.settings, f"{section}.{key}", value)
+        name = f"{section}.{key}"
+        change(self.settings, name, value)
+        if name == "fusion.voice":
+            self.settings.fusion.voice = "off"
+            self.listen(value)
+            self.settings.fusion.voice = value
+
+    def listen(self, to: str) -> None:
+        """Listen to the actor's voice, in a file or by a microphone, as `fusion.voice` says.
+
+        Raises:
+            SinkError: there is no such microphone, or it cannot be used.
+            SourceError: the file has no sound.
+        """
+        voice: VoiceInput | None = None
+        if to != "off" and not self.source.live:
+            voice = self.source.open_voice() if isinstance(self.source, HasVoice) else None
+            if voice is None:
+                raise SourceError(f"{self.source.name} has no sound in which a voice is heard.")
+        elif to != "off":
+            from reenact.sinks.live_sound import SoundCard
+
+            voice = SoundCard("" if to == "microphone" else to)
+        self.voice.listen(voice)
 
     def _start(self, body: Callable[[], None]) -> None:
         name = f"reenact{body.__name__}"
@@ -442,14 +484,3 @@ class Session(ClosesOnExit):
                 emitter.emit_all()
         finally:
             self.output.close()
-
-
-def join_sound(source: Source, sinks: Sequence[Sink]) -> None:
-    """Connect a file's sound to the sinks that store sound."""
-    from reenact.sound import HasSound, StoresSound
-
-    for sink in sinks:
-        if isinstance(source, HasSound) and isinstance(sink, StoresSound):
-            sound = source.open_sound()
-            if sound is not None:
-                sink.take_sound(sound)

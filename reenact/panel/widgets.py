@@ -25,6 +25,8 @@ def _described(setting: Setting) -> dict[str, Any]:
     choices = told.get("enum")
     if setting.name == "output.background":
         choices = [*BACKGROUNDS, *background_names()]
+    elif setting.name == "fusion.voice":
+        choices = list(dict.fromkeys([*told["examples"], setting.value]))
     return {
         "name": setting.name,
         "section": setting.section,

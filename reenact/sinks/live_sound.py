@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
+from reenact.types import SOUND_HZ
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
 
 log = logging.getLogger(__name__)
-
-RATE_HZ: Final = 48_000
 
 _MAX_JUMP_S: Final = 0.05
 """A larger gap between the sound and its time is closed at once, by silence or by dropping sound.
@@ -52,7 +51,7 @@ _SILENT_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Sound: int16 (N,) mono samples at `RATE_HZ`, and the monotonic time of the first, s."""
+    """Sound: int16 (N,) mono samples at `SOUND_HZ`, and the monotonic time of the first, s."""
 
     samples: NDArray[np.int16]
     captured_s: float
@@ -89,7 +88,7 @@ class SoundCard(ClosesOnExit):
         self._pieces: deque[Piece] = deque(maxlen=_MAX_QUEUED)
         try:
             self._stream = sounddevice.InputStream(
-                samplerate=RATE_HZ,
+                samplerate=SOUND_HZ,
                 device=name or None,
                 channels=1,
                 dtype="int16",
@@ -103,6 +102,10 @@ class SoundCard(ClosesOnExit):
         """Return the sound captured since the last call, in order."""
         return [self._pieces.popleft() for _ in range(len(self._pieces))]
 
+    def hear(self, until_s: float) -> NDArray[np.int16]:
+        """Return the samples since the last call, whatever `until_s` is, because it is live."""
+        return np.concatenate([np.zeros(0, np.int16), *(piece.samples for piece in self.take())])
+
     def close(self) -> None:
         """Release the device. May be called twice."""
         self._stream.close()
@@ -110,7 +113,7 @@ class SoundCard(ClosesOnExit):
     def _heard(self, samples: NDArray[np.int16], count: int, times: Any, status: Any) -> None:
         ago_s = times.currentTime - times.inputBufferAdcTime
         if not (times.inputBufferAdcTime and 0 <= ago_s < _MAX_LATENCY_S):  # Windows' MME has none
-            ago_s = count / RATE_HZ + self._stream.latency
+            ago_s = count / SOUND_HZ + self._stream.latency
         self._pieces.append(Piece(samples[:, 0].copy(), time.monotonic() - ago_s))
 
 
@@ -138,14 +141,14 @@ class LiveSound(ClosesOnExit):
     def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
         """Add a track to a file that has no packets yet."""
         codec = "aac" if "aac" in codecs else "libopus"
-        self._stream = container.add_stream(codec, rate=RATE_HZ)  # type: ignore[assignment]
+        self._stream = container.add_stream(codec, rate=SOUND_HZ)  # type: ignore[assignment]
         assert self._stream is not None
         self._stream.layout = "mono"
         self._stream.codec_context.open()
         size = self._stream.codec_context.frame_size or 1024
         layout = self._stream.codec_context.layout
         format = self._stream.codec_context.format
-        self._resampler = av.AudioResampler(format, layout, RATE_HZ, frame_size=size)
+        self._resampler = av.AudioResampler(format, layout, SOUND_HZ, frame_size=size)
         self._container = container
 
     def begin(self, time_s: float) -> None:
@@ -180,13 +183,13 @@ class LiveSound(ClosesOnExit):
     def _add(self, piece: Piece, file_s: float) -> None:
         """Encode a piece so that it begins at a time of the file, without an audible change."""
         samples = piece.samples
-        wanted = round(file_s * RATE_HZ)
+        wanted = round(file_s * SOUND_HZ)
         if wanted + len(samples) <= 0:
             return
         if wanted < 0:
             samples, wanted = samples[-wanted:], 0
         gap = wanted - self._written
-        if not self._written or abs(gap) > _MAX_JUMP_S * RATE_HZ:
+        if not self._written or abs(gap) > _MAX_JUMP_S * SOUND_HZ:
             if gap > 0:
                 samples = np.concatenate([np.zeros(gap, np.int16), samples])
             else:
@@ -201,8 +204,8 @@ class LiveSound(ClosesOnExit):
 
     def _encode(self, samples: NDArray[np.int16]) -> None:
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate = RATE_HZ
-        frame.pts, frame.time_base = self._written, Fraction(1, RATE_HZ)
+        frame.sample_rate = SOUND_HZ
+        frame.pts, frame.time_base = self._written, Fraction(1, SOUND_HZ)
         self._written += len(samples)
         self._mux(frame)
 

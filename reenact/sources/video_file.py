@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import av
@@ -25,7 +25,7 @@ from reenact.errors import SourceError
 from reenact.imaging import letterbox, turned
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
-from reenact.sound import Sound
+from reenact.sound import FileVoice, Sound
 from reenact.sources.hdr import Curve, to_sdr
 from reenact.sources.image_file import check_file, on_white
 from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
@@ -40,6 +40,8 @@ _MIN_STEP_S: Final = 0.001
 _CUT_TOLERANCE_S: Final = 0.5
 
 _log = logging.getLogger(__name__)
+
+_SoundT = TypeVar("_SoundT", Sound, FileVoice)
 
 
 class VideoSource(ClosesOnExit):
@@ -118,13 +120,20 @@ class VideoSource(ClosesOnExit):
 
     def open_sound(self) -> Sound | None:
         """Open the file's sound for copying; None if there is none to copy."""
+        return self._sound(Sound)
+
+    def open_voice(self) -> FileVoice | None:
+        """Open the file's sound to listen to it; None if there is none."""
+        return self._sound(FileVoice)
+
+    def _sound(self, kind: type[_SoundT]) -> _SoundT | None:
         if self._is_url or not self._container.streams.audio:
             return None
         if self._loop:
             _log.warning("The sound of %s is left out because it is played in a loop.", self.name)
             return None
         try:
-            return Sound(self._location, self.name, self._first_pts_s or 0.0)
+            return kind(self._location, self.name, self._first_pts_s or 0.0)
         except (av.FFmpegError, OSError) as error:
             _log.warning("The sound of %s is left out: %s", self.name, error)
             return None

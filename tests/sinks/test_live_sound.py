@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from reenact.sinks.live_sound import RATE_HZ, LiveSound, Piece, SoundCard
+from reenact.sinks.live_sound import LiveSound, Piece, SoundCard
 from reenact.sinks.video_file import FileSink
-from reenact.types import Frame
+from reenact.types import SOUND_HZ, Frame
 from support.clap_room import seen_and_heard
 from support.fakes import until
 
@@ -47,7 +47,7 @@ class Room:
     def take(self) -> list[Piece]:
         pieces = []
         while self._heard_s + self._piece_s <= self.now_s:
-            rate_hz = RATE_HZ * (1 + self._ppm / 1e6)
+            rate_hz = SOUND_HZ * (1 + self._ppm / 1e6)
             elapsed_s = self._heard_s + self._piece_s - (START_S - 0.5)
             count = round(elapsed_s * rate_hz) - self._samples
             self._samples += count
@@ -165,7 +165,7 @@ def test_a_machine_that_sleeps_leaves_no_gap_and_no_shift(tmp_path: Path, ending
             if number == 90:
                 room.take()  # a sleeping card hears nothing
                 room._heard_s = captured_s - 0.5
-                room._samples = round((room._heard_s - START_S + 0.5) * RATE_HZ)
+                room._samples = round((room._heard_s - START_S + 0.5) * SOUND_HZ)
             room.now_s = captured_s + 0.08
             level = 255 if number % 50 == 0 else 0
             image = np.full((48, 64, 3), level, np.uint8)
@@ -179,7 +179,7 @@ CLAPS = """
 import sys, time
 import numpy as np, sounddevice
 from pathlib import Path
-from reenact.sinks.live_sound import RATE_HZ, LiveSound, SoundCard
+from reenact.sinks.live_sound import LiveSound, SoundCard
 from reenact.sinks.video_file import FileSink
 from reenact.types import Frame
 
@@ -191,9 +191,9 @@ def clap(out, count, times, status):
     out[:] = 0
     start_s = times.outputBufferDacTime - times.currentTime + time.monotonic()
     for at in range(done, done + count):
-        if at % RATE_HZ == RATE_HZ // 2:
+        if at % SOUND_HZ == SOUND_HZ // 2:
             out[at - done : at - done + 96] = 20_000
-            played.append(start_s + (at - done) / RATE_HZ)
+            played.append(start_s + (at - done) / SOUND_HZ)
     done += count
 
 def show(captured_s, level):
@@ -203,7 +203,7 @@ def show(captured_s, level):
 with FileSink(Path(sys.argv[1])) as sink:
     sink.take_sound(LiveSound(SoundCard()))
     sink.open((64, 48), 25.0)
-    with sounddevice.OutputStream(RATE_HZ, channels=1, dtype="int16", callback=clap):
+    with sounddevice.OutputStream(SOUND_HZ, channels=1, dtype="int16", callback=clap):
         while len(played) < 2:  # the first one comes while the devices still settle
             time.sleep(0.01)
         show(time.monotonic(), 0)

@@ -12,8 +12,8 @@ import numpy as np
 from reenact.config import Section
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
-from reenact.sinks.live_sound import RATE_HZ, Piece
-from reenact.types import Frame, Source
+from reenact.sinks.live_sound import Piece
+from reenact.types import SOUND_HZ, Frame, Source
 
 FPS: Final = 25.0
 _FADE: Final = 16
@@ -58,14 +58,14 @@ class ClapMicrophone(ClosesOnExit):
         self._done_s = time.monotonic()
 
     def take(self) -> list[Piece]:
-        count = max(int((time.monotonic() - _HEARD_LATE_S - self._done_s) * RATE_HZ), 0)
+        count = max(int((time.monotonic() - _HEARD_LATE_S - self._done_s) * SOUND_HZ), 0)
         samples = np.zeros(count, np.int16)
         for clap_s in _claps:
-            at = round((clap_s - self._done_s) * RATE_HZ)
+            at = round((clap_s - self._done_s) * SOUND_HZ)
             if 0 <= at < count:
                 samples[at : at + 96] = 20_000
         piece = Piece(samples, self._done_s)
-        self._done_s += count / RATE_HZ
+        self._done_s += count / SOUND_HZ
         return [piece] if count else []
 
     def close(self) -> None:

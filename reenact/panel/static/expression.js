@@ -9,7 +9,7 @@ const GROUPS = [
   ["regions", ["fusion.mouth", "fusion.eyes", "fusion.gaze", "fusion.brows"]],
   ["timing", ["steadiness"]],
   ["head", ["fusion.pose", "fusion.translation", "fusion.max_yaw", "fusion.max_pitch", "fusion.max_roll"]],
-  ["options", ["fusion.mirror", "fusion.blinks", "idle.life", "fusion.mode"]],
+  ["options", ["fusion.mirror", "fusion.blinks", "fusion.voice", "idle.life", "fusion.mode"]],
 ];
 
 const CUTOFFS = ["smoothing.pose_min_cutoff", "smoothing.expression_min_cutoff"];

@@ -184,6 +184,7 @@ export const T = {
     "fusion.mirror": "Mirror",
     "fusion.mode": "Relative or absolute",
     "fusion.blinks": "Blinks",
+    "fusion.voice": "Voice",
     "idle.life": "Idle life",
     "smoothing.enabled": "Smoothing",
     "output.shape": "Shape of the picture",
@@ -202,6 +203,7 @@ export const T = {
     "fusion.gaze": "At 0 the target looks where it looks in its picture.",
     "fusion.mode": "A change takes a few seconds.",
     "fusion.blinks": "Automatic blinks help where glasses hide your lids.",
+    "fusion.voice": "Your voice opens the mouth where the camera cannot see yours. Sound is neither sent nor stored.",
     "output.shape": "A call that stretches the picture or shows bars beside it wants 16:9. A change takes a few seconds.",
     "output.background": "Only OBS can be transparent; other outputs keep the background.",
     "output.background_colour": "A plain green suits chroma keying.",
@@ -231,6 +233,10 @@ export const T = {
     "fusion.blinks": {
       actor: "My own",
       automatic: "Automatic",
+    },
+    "fusion.voice": {
+      off: "Off",
+      microphone: "My microphone",
     },
     "output.shape": {
       picture: "As the target’s picture",
