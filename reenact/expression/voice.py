@@ -27,8 +27,8 @@ from reenact.types import SOUND_HZ, Array, Expression, VoiceInput
 
 log = logging.getLogger(__name__)
 
-_LOUD_VOWEL: Final = {"mouth_open": 0.6, "jaw_drop": 0.25}
-"""Action units of a full opening."""
+LOUD_VOWEL: Final = {"mouth_open": 0.6, "jaw_drop": 0.25}
+"""Action units of a full opening, for which `benchmarks/voice.py` compares talking mouths."""
 
 _MOUTH: Final = PARTS.index("mouth")
 _MOUTH_UNITS: Final = slice(ACTION_UNITS.index("brow_raise_left"))
@@ -147,5 +147,5 @@ class Voice:
 @lru_cache(maxsize=1)
 def _loud_vowel() -> tuple[Array, Array]:
     """Return the (17,) action units of a full opening, and their (478, 3) deviation."""
-    units = np.array([_LOUD_VOWEL.get(name, 0.0) for name in ACTION_UNITS], np.float32)
+    units = np.array([LOUD_VOWEL.get(name, 0.0) for name in ACTION_UNITS], np.float32)
     return units, np.tensordot(units, action_unit_basis(), 1).astype(np.float32)

@@ -4,10 +4,10 @@ This follows a level and reads no lips: it knows when and how loudly somebody sp
 The opening of a mouth follows the envelope of its speech (Chandrasekaran et al. 2009, "The natural
 statistics of audiovisual speech").
 
-The level is that of 300 to 3000 Hz: nasals, for which lips or tongue shut the mouth, are lower, and
-hissing is higher. Only periodic sound opens the mouth, so a fan, keys or a rustling sleeve do not.
-The opening lies between the noise and the speaker's usual loudness. Both are learned while running,
-so the gain of the microphone does not matter.
+The level is that of 300 to 3000 Hz: most of a nasal, for which lips or tongue shut the mouth, is
+lower, and hissing is higher. Only periodic sound opens the mouth, so a fan, keys or a rustling
+sleeve do not. The opening lies between the noise and the speaker's usual loudness. Both are learned
+while running, so the gain of the microphone does not matter.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _STEP_S: Final = _STEP * _DECIMATED / SOUND_HZ
 _MAX_STEPS: Final = 25
 """Sound that has piled up is cut to so many steps."""
 
-_BIN_HZ: Final = SOUND_HZ / _DECIMATED / (2 * _WINDOW)
+_BIN_HZ: Final = SOUND_HZ / _DECIMATED / _WINDOW
 _SPEECH: Final = slice(round(300 / _BIN_HZ), round(3000 / _BIN_HZ))
 _HARMONICS: Final = slice(round(120 / _BIN_HZ), round(2000 / _BIN_HZ))
 
-_LAGS: Final = 512
+_LAGS: Final = 256
 """Length of an autocorrelation, which is thus sampled at 6.4 kHz."""
 
 _PITCH: Final = slice(round(_LAGS * _BIN_HZ / 400), round(_LAGS * _BIN_HZ / 70))
@@ -124,7 +124,7 @@ def level_and_periodicity(window: Array) -> tuple[float, float]:
     """
     taper, tapers_own = _taper()
     power = _power(window * taper)
-    level = max(float(power[_SPEECH].sum()) / _WINDOW, 10 ** (_SILENCE_DB / 10))
+    level = max(float(2 * power[_SPEECH].sum()) / _WINDOW, 10 ** (_SILENCE_DB / 10))
     alike = np.fft.irfft(power[: _HARMONICS.stop] * _emphasis(), _LAGS)
     periodicity = (alike[_PITCH] / tapers_own[_PITCH]).max() / max(alike[0], 1e-12)
     return 10 * math.log10(level), float(periodicity)
@@ -142,7 +142,7 @@ def _emphasis() -> Array:
 
 
 def _power(window: Array) -> Array:
-    spectrum = np.fft.rfft(window, 2 * _WINDOW)
+    spectrum = np.fft.rfft(window)
     return np.asarray(spectrum.real**2 + spectrum.imag**2)
 
 
