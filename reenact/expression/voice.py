@@ -37,6 +37,9 @@ _COVERED, _SPEAKS = 0.5, 0.5
 """Trust below which a mouth counts as covered until it is seen to open, and the opening by voice
 from which on somebody surely speaks."""
 
+_SHUT: Final = 0.02
+"""Opening up to which the mouth is shut, so that a target without idle motion keeps still."""
+
 _OPEN: Final = ACTION_UNITS.index("mouth_open")
 _SEEN_OPEN: Final = 0.15
 """Activation of `mouth_open` at which a trusted mouth is seen to open."""
@@ -82,9 +85,8 @@ class Voice:
         with self._lock:
             listens = self._input is not None
             self._share = min(max(self._share + (way if listens else -way), 0.0), 1.0)
-            self.opening = 0.0
-            if self._share:
-                self.opening = self._envelope.hear(self._heard(dt_s, time_s))
+            opening = self._envelope.hear(self._heard(dt_s, time_s)) if self._share else 0.0
+        self.opening = opening if opening > _SHUT else 0.0
 
     def hush(self) -> None:
         """Keep the mouth shut until the next `step`."""

@@ -55,7 +55,7 @@ def test_the_target_speaks_while_no_face_is_seen_but_not_while_it_rests(life: bo
     renderer, voice = FakeRenderer(), Voice()
     reenactor = Reenactor(settings, TARGET, FakeTracker(None), renderer, StepTimer(), voice=voice)
     assert np.abs(run(reenactor, renderer, 0, FPS)).max() < 0.005
-    microphone = FakeMicrophone(np.concatenate([noise(2, -70), speech(4)]))
+    microphone = FakeMicrophone(np.concatenate([noise(2, -70), speech(4), noise(4, -70)]))
     voice.listen(microphone)
     said = run(reenactor, renderer, FPS, 4 * FPS)
     assert said[:FPS].max() < 0.005
@@ -65,6 +65,10 @@ def test_the_target_speaks_while_no_face_is_seen_but_not_while_it_rests(life: bo
         reenactor.idle(number / FPS, number)
     shown = [opening(one.landmarks) for one in renderer.drives[drawn:]]
     assert np.abs([0.0, *shown]).max() < 0.005
+    run(reenactor, renderer, 6 * FPS, 2 * FPS)
+    drawn = len(renderer.drives)
+    assert np.abs(run(reenactor, renderer, 8 * FPS, FPS)).max() < 0.005
+    assert len(renderer.drives) - drawn == (FPS if life else 0)
     reenactor.close()
 
 

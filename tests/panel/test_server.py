@@ -31,6 +31,7 @@ from reenact.panel.live_socket import SLOW_GAP_S
 from reenact.panel.preview import NewestPicture, SourceWatch
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
+from reenact.panel.widgets import widgets
 from reenact.sources.camera_devices import CameraInfo
 from reenact.storage import write_png
 from reenact.targets.store import TargetStore
@@ -488,3 +489,12 @@ def test_tls_is_served_and_cookies_are_secure(tmp_path: Path) -> None:
 def test_half_of_what_tls_needs_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["panel", "--no-browser", "--certificate", "x.pem"]) == 2
     assert "both --certificate and --key" in capsys.readouterr().err
+
+
+def test_the_voice_is_off_or_a_microphone_that_may_have_been_named_elsewhere() -> None:
+    settings = Settings()
+    for name in ("off", "Yeti"):
+        settings.fusion.voice = name
+        (told,) = (one for one in widgets(settings) if one["name"] == "fusion.voice")
+        assert (told["kind"], told["value"], told["live"]) == ("choice", name, True)
+        assert told["choices"] == ["off", "microphone", *["Yeti"][: name == "Yeti"]]
