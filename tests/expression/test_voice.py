@@ -87,6 +87,13 @@ def test_a_voice_is_heard_in_a_loud_room_and_its_pauses_are_too() -> None:
     assert said[round(6.4 * FPS) : 8 * FPS].max() < 0.05
 
 
+def test_the_quiet_syllables_of_a_loud_speaker_open_the_mouth_less() -> None:
+    sound = np.concatenate([speech(3, -15), speech(1, -30)]) + noise(4, -80)
+    said = openings(sound)
+    assert said[FPS : 3 * FPS].max() > 0.8
+    assert 0.1 < said[round(3.2 * FPS) :].max() < 0.6
+
+
 def test_a_quiet_speaker_opens_the_mouth_after_a_loud_one() -> None:
     sound = np.concatenate([speech(3, -15), speech(20, -40)]) + noise(23, -70)
     assert openings(sound)[after(22)].max() > 0.6
