@@ -181,7 +181,7 @@ import numpy as np, sounddevice
 from pathlib import Path
 from reenact.sinks.live_sound import LiveSound, SoundCard
 from reenact.sinks.video_file import FileSink
-from reenact.types import Frame
+from reenact.types import SOUND_HZ, Frame
 
 DELAY_S, LAST = 0.06, 5
 played, done = [], 0
