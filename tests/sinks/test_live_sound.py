@@ -154,6 +154,19 @@ def test_sound_of_a_card_that_knows_no_times_is_dated_by_its_length() -> None:
         assert piece.captured_s == pytest.approx(before_s - 0.11, abs=0.01)
 
 
+def test_a_card_is_heard_in_whole_or_not_at_all() -> None:
+    card = SoundCard.__new__(SoundCard)
+    card._pieces, card._stream = deque(), SimpleNamespace(latency=0.1)
+    told = SimpleNamespace(currentTime=0.0, inputBufferAdcTime=0.0)
+    spoken = np.arange(1000, dtype=np.int16)[:, None]
+    for part in (spoken[:480], spoken[480:]):
+        card._heard(part, len(part), told, None)
+    np.testing.assert_array_equal(card.hear(0.0), spoken[:, 0])
+    nothing = card.hear(1.0)
+    assert len(nothing) == 0
+    assert nothing.dtype.name == "int16"
+
+
 @pytest.mark.parametrize("ending", [".mp4", ".mkv"])
 def test_a_machine_that_sleeps_leaves_no_gap_and_no_shift(tmp_path: Path, ending: str) -> None:
     path, room, slept_s = tmp_path / f"slept{ending}", Room(), 8 * 3600.0
