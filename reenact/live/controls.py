@@ -28,6 +28,7 @@ from reenact.live.problems import problems
 from reenact.live.session import Session
 from reenact.live.settings import change, walk
 from reenact.sinks.fanout import check_not_replaced, check_outputs
+from reenact.sinks.recording import Recording
 from reenact.storage import expanded
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image
@@ -89,9 +90,7 @@ class Controls:
         self.remotes: dict[str, str] = {}
         self.on_switch: Callable[[str], None] = lambda name: None
         self.on_wait: Callable[[Mapping[str, Any]], None] = lambda values: None
-        self._recording_lock = threading.Lock()  # any thread starts and ends recordings
-        self._recording: Path | None = None
-        self._recording_name = ""
+        self._recording = Recording(session.output)
         self._store = store
         self._inputs = dict(inputs or {})
         self.own = own or OwnSettings(store or TargetStore())
@@ -403,7 +402,7 @@ class Controls:
     @property
     def recording(self) -> Path | None:
         """The file that is being recorded; None if there is none, or if it has failed."""
-        return None if self._recording_error else self._recording
+        return self._recording.file
 
     def start_recording(self, path: Path | None = None, microphone: str | None = None) -> Path:
         """Record to a file.
@@ -415,39 +414,18 @@ class Controls:
         Raises:
             SinkError: a recording is running, or the file or microphone cannot be used.
         """
-        from reenact.sinks.live_sound import LiveSound, SoundCard
-        from reenact.sinks.video_file import FileSettings, FileSink, new_recording
+        from reenact.sinks.video_file import FileSettings
 
-        with self._recording_lock:
-            if self.recording is not None:
-                raise SinkError(f"{self.recording} is being recorded; stop that first.")
-            if microphone is not None and not self.session.source.live:
-                raise SinkError(
-                    "Only a camera can be recorded with a microphone; record without it."
-                )
-            self._forget_failed_recording()
-            path = path or new_recording()
+        if microphone is not None and not self.session.source.live:
+            raise SinkError("Only a camera can be recorded with a microphone; record without it.")
+        if path is not None:
             self._check_not_replaced(f"file:{path}")
-            sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
-            if microphone is not None:
-                sink.take_sound(LiveSound(SoundCard(microphone)))
-            self._recording_name = self.session.output.add(sink)
-            self._recording = path
-            return path
+        crf = self.session.settings.sink.part("file", FileSettings).crf
+        return self._recording.start(path, crf, microphone)
 
     def stop_recording(self) -> Path:
         """Finish the recording; return its file. Raises SinkError if there is none or it failed."""
-        with self._recording_lock:
-            if error := self._forget_failed_recording():
-                raise SinkError(error)
-            path, self._recording = self._recording, None
-            if path is None:
-                raise SinkError("Nothing is being recorded.")
-            began = self.session.output.began(self._recording_name)
-            self.remove_output(self._recording_name)
-            if not began:
-                raise SinkError("Nothing was recorded, because no picture came.")
-            return path
+        return self._recording.stop()
 
     def delay_obs_sound(self) -> str:
         """Delay the microphones of OBS by the delay of the picture; return a message.
@@ -465,19 +443,6 @@ class Controls:
     def stop(self) -> None:
         """End the session; files are finished."""
         self.session.stop()
-
-    @property
-    def _recording_error(self) -> str:
-        errors = self.session.output.errors
-        return "" if self._recording is None else errors.get(self._recording_name, "")
-
-    def _forget_failed_recording(self) -> str:
-        """Return why the recording failed, and forget it; "" if it did not fail."""
-        error = self._recording_error
-        if error:
-            self._recording = None
-            self.remove_output(self._recording_name)
-        return error
 
     def _check_not_replaced(self, output: str) -> None:
         if not self.session.settings.output.overwrite:

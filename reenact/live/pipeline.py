@@ -68,7 +68,6 @@ _CUT_S: Final = 0.2
 _CUT_SHARE: Final = 0.6
 """Motion of a face between two frames, relative to its size, that counts as a cut."""
 
-
 _Seen = tuple[Landmarks | None, SeenBody]
 """The face and the body in a frame."""
 
@@ -116,8 +115,7 @@ class Reenactor:
         motions: MotionSource | None = None,
         voice: Voice | None = None,
     ) -> None:
-        self.faces_lost = 0
-        self.face_found = False
+        self.faces_lost, self.face_found = 0, False
         self._drawn = False
         self.settings = settings
         self._tracker = tracker
@@ -144,8 +142,7 @@ class Reenactor:
         self.hold = Hold()
         self._blinks = Blinks()
         self._life, self._voice = IdleLife(), voice or Voice()
-        self._failed = False
-        self._warned_of_several_faces = False
+        self._failed = self._warned_of_several_faces = False
         self._events: set[str] = set()
         self._time_s: float | None = None
         rest = resting_drive(target.neutral)

@@ -9,7 +9,6 @@ file at the end; Matroska and WebM have such a structure anyway.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import re
 import threading
@@ -205,24 +204,6 @@ def write_video(
             if index == 0:
                 sink.open((picture.shape[1], picture.shape[0]), fps)
             sink.write(Frame(picture, index / fps, index))
-
-
-def new_recording() -> Path:
-    """Return the path of a new file in the user's video folder. Raises SinkError."""
-    from platformdirs import user_videos_path
-
-    folder = user_videos_path()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"{folder} cannot be made: {error.strerror}.") from error
-    name = f"reenact {datetime.datetime.now():%Y-%m-%d %H.%M.%S}"
-    path, number = folder / f"{name}.mp4", 1
-    # One begun in the same second may still be written, under its partial name.
-    while path.exists() or path.with_suffix(".partial.mp4").exists():
-        number += 1
-        path = folder / f"{name} {number}.mp4"
-    return path
 
 
 class FileSettings(Section):
