@@ -11,7 +11,7 @@ from reenact.face.body_tracker import NECK, BodyTracker
 from reenact.face.geometry import estimate_pose
 from reenact.face.skull import hair_middle, hair_motion, move_rigidly, neck_joint
 from reenact.face.topology import CHIN
-from reenact.types import Array, Body, MovedPart, Pose, Target
+from reenact.types import Array, Body, MovedPart, Pose, SeenBody, Target
 
 
 def head_borne(neutral: Array, start: Pose, end: Pose) -> Array:
@@ -66,12 +66,21 @@ def reference_bodies(target: Target) -> list[Body]:
         return [Body()]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     rest = cv2.warpAffine(target.plate, target.crop_to_plate, (size, size), flags=flags)
-    tracker = BodyTracker()
-    tracker.track(np.asarray(rest, np.uint8), target.neutral)
+
+    def at_rest() -> tuple[BodyTracker, SeenBody]:
+        tracker = BodyTracker()
+        return tracker, tracker.track(np.asarray(rest, np.uint8), target.neutral)
+
+    tracker, first = at_rest()
     start = estimate_pose(target.neutral)
     bodies = []
     for picture, points in zip(target.references, target.landmarks, strict=True):
         seen, pose = tracker.track(picture, points), estimate_pose(points)
+        since = [part and part.since for part in first]
+        if any(part and part.since != number for part, number in zip(seen, since, strict=True)):
+            # The face is so much nearer or farther that the tracker has begun anew with it.
+            seen = SeenBody()
+            tracker, first = at_rest()
         motion = seen.torso.motion if seen.torso else head_borne(target.neutral, start, pose)
         beside = seen.hair.motion - hair_motion(start, pose) if seen.hair else np.zeros_like(motion)
         shoulders = torso(motion, target.neutral, start.scale, size)

@@ -104,24 +104,33 @@ def test_without_a_person_there_is_no_body() -> None:
 
 
 def test_the_body_of_another_reference_is_known() -> None:
+    """Between the two the person leans in so far that the tracker begins anew."""
     target = portrait_target()
-    motion = np.array([0.2, 0.1, 0.05, 0.0], np.float32)
-    affine = torso(motion, target.neutral, estimate_pose(target.neutral).scale, 256).motion.astype(
-        np.float64
-    )
-    affine_px = affine.copy()
-    affine_px[:, 2] = 256 * affine[:, 2] + 0.5 * (affine[:, :2].sum(axis=1) - 1)
-    border = cv2.BORDER_REPLICATE
-    other = cv2.warpAffine(target.references[0], affine_px, (256, 256), borderMode=border)
-    points = transform_points(target.neutral, affine_px.astype(np.float32))
-    object.__setattr__(target, "references", np.stack([target.references[0], other]))
-    object.__setattr__(target, "landmarks", np.stack([target.neutral, points]))
-    same, moved = reference_bodies(target)
-    for still in (same.torso, same.hair, moved.hair):
-        assert still is not None
-        np.testing.assert_allclose(still.motion, np.eye(2, 3), atol=0.01)
-    assert moved.torso is not None
-    np.testing.assert_allclose(moved.torso.motion, affine, atol=0.03)
+    pictures, landmarks, motions = [target.references[0]], [target.neutral], [np.eye(2, 3)]
+    for across, roll, growth in ((0.3, 0.0, math.log(1.5)), (0.2, 0.05, 0.0)):
+        motion = np.array([across, 0.1, roll, growth], np.float32)
+        scale = estimate_pose(target.neutral).scale
+        affine = torso(motion, target.neutral, scale, 256).motion.astype(np.float64)
+        affine_px = affine.copy()
+        affine_px[:, 2] = 256 * affine[:, 2] + 0.5 * (affine[:, :2].sum(axis=1) - 1)
+        border = cv2.BORDER_REPLICATE
+        picture = cv2.warpAffine(target.references[0], affine_px, (256, 256), borderMode=border)
+        pictures.append(np.asarray(picture, np.uint8))
+        landmarks.append(transform_points(target.neutral, affine_px.astype(np.float32)))
+        motions.append(affine)
+    object.__setattr__(target, "references", np.stack(pictures))
+    object.__setattr__(target, "landmarks", np.stack(landmarks))
+    bodies = reference_bodies(target)
+    for body in bodies:
+        assert body.hair is not None
+        np.testing.assert_allclose(body.hair.motion, np.eye(2, 3), atol=0.01)
+    still, near, moved = (body.torso for body in bodies)
+    assert still is not None
+    np.testing.assert_allclose(still.motion, motions[0], atol=0.01)
+    assert near is not None
+    assert math.hypot(*near.motion[0, :2]) == pytest.approx(1.5, rel=0.02), "as near as the head"
+    assert moved is not None
+    np.testing.assert_allclose(moved.motion, motions[2], atol=0.03)
 
 
 def test_torso_and_shoulders_of_a_real_clip_agree(faces_dir: Path) -> None:
