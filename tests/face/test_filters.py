@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,22 @@ def test_reset_forgets() -> None:
     one.reset()
     moved = canonical_face() + 1
     assert np.array_equal(one.step(moved, 1 / FPS, SETTINGS), moved)
+
+
+@pytest.mark.parametrize("gap_s", [None, 2.0])
+def test_whoever_comes_after_a_reset_or_a_gap_is_filtered_as_from_the_start(
+    gap_s: float | None,
+) -> None:
+    """What counts as rest depends on the size of the face that is seen, not of an earlier one."""
+    used, new = PoseFilter(), PoseFilter()
+    for pose in still_poses(np.random.default_rng(6)):
+        used.step(replace(pose, scale=pose.scale / 5), 1 / FPS, SETTINGS)
+    if gap_s is None:
+        used.reset()
+    for number, pose in enumerate(still_poses(np.random.default_rng(7))[:30]):
+        dt_s = (gap_s or 0.0) if number == 0 else 1 / FPS
+        one, other = (each.step(pose, dt_s, SETTINGS) for each in (used, new))
+        np.testing.assert_allclose(one.translation, other.translation, atol=1e-3)
 
 
 @pytest.mark.faces

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reenact.face.geometry import (
+    FACE_MIDDLE,
     FACE_SHARE,
     box_shift,
     canonical_face,
@@ -19,6 +20,7 @@ from reenact.face.geometry import (
     mirror_index,
     mirrored,
     mirrored_deviation,
+    region_mask,
     rotation_matrix,
     rotation_vector,
     square_to_crop,
@@ -26,6 +28,18 @@ from reenact.face.geometry import (
     to_image,
     transform_points,
     yaw_sine,
+)
+from reenact.face.topology import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    EYE_LEFT,
+    EYE_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LIPS_INNER,
+    LIPS_OUTER,
+    NOSE,
+    OVAL,
 )
 from reenact.imaging import invert_affine
 from reenact.types import Array, Pose
@@ -115,6 +129,12 @@ def test_mirroring_swaps_the_turn() -> None:
     np.testing.assert_allclose(turned, straight * [1, -1, -1], atol=1e-3)
 
 
+def test_mirrored_landmarks_lie_on_the_mirrored_picture() -> None:
+    points, _ = posed_face(yaw_degrees=20)
+    face = region_mask(points, OVAL, 256)[:, ::-1].astype(int)
+    assert np.abs(region_mask(mirrored(points, 256), OVAL, 256) - face).max() < 64
+
+
 def test_the_canonical_face_is_symmetric_and_one_iod_wide() -> None:
     face = canonical_face()
     right, left = face[[33, 133]].mean(axis=0), face[[362, 263]].mean(axis=0)
@@ -134,6 +154,7 @@ def test_a_crop_holds_the_face_at_its_share_and_leads_back(
     left, top, right, bottom = face_box(inside)
     assert max(bottom - top, right - left) == pytest.approx(size_px * FACE_SHARE, rel=0.01)
     assert (left + right) / 2 == pytest.approx((size_px - 1) / 2, abs=0.01 * size_px)
+    assert (top + bottom) / 2 == pytest.approx(FACE_MIDDLE * size_px - 0.5, abs=0.01 * size_px)
     back = transform_points(inside, invert_affine(affine))
     np.testing.assert_allclose(back, points, atol=0.01 + 1e-4 * np.abs(points).max())
 
@@ -170,12 +191,26 @@ def test_the_yaw_does_not_depend_on_the_roll(roll: float) -> None:
     assert right > left, "the right eye is farther from the camera"
 
 
+def test_depth_grows_with_a_picture_that_is_also_turned() -> None:
+    points, pose = posed_face()
+    affine = np.array([[0, -2, 300], [2, 0, 5]], np.float32)
+    turned = estimate_pose(transform_points(points, affine))
+    assert turned.scale == pytest.approx(2 * pose.scale, rel=1e-4)
+    quarter = rotation_matrix(np.array([0, 0, np.pi / 2], np.float32))
+    np.testing.assert_allclose(turned.rotation, quarter @ pose.rotation, atol=1e-4)
+
+
+LOOPS = (OVAL, LIPS_OUTER, LIPS_INNER, EYE_RIGHT, EYE_LEFT, BROW_RIGHT, BROW_LEFT)
+
+
 def test_a_landmark_map_draws_contours_and_little_else() -> None:
     points, _ = posed_face(yaw_degrees=0)
     drawn = landmark_map(points, 256)
     assert drawn.shape == (256, 256)
     assert drawn.dtype == np.uint8
-    for index in (61, 291, 0, 17, 33, 263, 152):
-        x, y = np.round(points[index, :2]).astype(int)
-        assert drawn[y - 1 : y + 2, x - 1 : x + 2].max() > 120
+    for loop in (*LOOPS, IRIS_RIGHT[1:], IRIS_LEFT[1:], NOSE):
+        ends = points[[loop[0], loop[-1]], :2].mean(axis=0)
+        for x, y in (*points[list(loop), :2], *([] if loop is NOSE else [ends])):
+            column, row = round(float(x)), round(float(y))
+            assert drawn[row - 1 : row + 2, column - 1 : column + 2].max() > 120
     assert (drawn > 0).mean() < 0.1

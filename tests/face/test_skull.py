@@ -3,17 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.face.geometry import canonical_face, rotation_matrix
+from reenact.face.geometry import canonical_face, rotation_matrix, to_image
 from reenact.face.skull import (
     RING,
     RINGS,
     hair_middle,
     hair_motion,
     move_rigidly,
+    neck_joint,
     on_skull,
     rings,
     turn_skull,
+    turned_at_neck,
 )
+from reenact.face.topology import CHIN
 from reenact.types import Pose
 
 STRAIGHT = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
@@ -80,3 +83,17 @@ def test_hair_moves_once_more_from_where_the_head_takes_it() -> None:
     affine = np.column_stack([turn, middle + np.array([10, -5]) - turn @ middle])
     more = hair_motion(STRAIGHT, pose, affine) - hair_motion(STRAIGHT, pose)
     np.testing.assert_allclose(more, [0.2, -0.1, angle, np.log(size)], atol=2e-3)
+
+
+def test_a_head_turns_about_its_joint_with_the_neck() -> None:
+    """The joint is behind the chin and above it, where shoulders stay in place."""
+    pose = turned((0.1, 0.2, 0.1))
+    turn = rotation_matrix(np.array([0.3, -0.4, 0.2], np.float32))
+    before, after = (to_image(canonical_face(), one) for one in (pose, turned_at_neck(pose, turn)))
+    joint = neck_joint(before, pose)
+    np.testing.assert_allclose(neck_joint(after, turned_at_neck(pose, turn)), joint, atol=1e-3)
+    chin = to_image(canonical_face(), STRAIGHT)[CHIN]
+    across, down, away = (neck_joint(to_image(canonical_face(), STRAIGHT), STRAIGHT) - chin) / 50
+    assert across == pytest.approx(0)
+    assert -1 < down < -0.5
+    assert 1.5 < away < 2.2
