@@ -157,6 +157,19 @@ def test_torso_and_shoulders_of_a_real_clip_agree(faces_dir: Path) -> None:
     assert np.ptp(np.stack(moved), axis=0)[:2].max() > 0.1
 
 
+def test_the_right_shoulder_comes_first_in_px_of_the_picture() -> None:
+    """The picture is not square, and the shoulders are lower than they are wide apart."""
+    picture = np.ascontiguousarray(portrait()[:, 30:400])
+    (found,) = shoulder_points([picture])
+    assert found is not None
+    (right_x, right_y, _), (left_x, left_y, _) = found
+    chin = portrait_landmarks().points[CHIN] - (30, 0, 0)
+    assert 0 < right_x < chin[0] < left_x < 370
+    assert chin[1] < min(right_y, left_y) <= max(right_y, left_y) < chin[1] + 120
+    assert found[:, 2].min() > 0.9
+    assert list(shoulder_points([np.zeros_like(picture)])) == [None]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_a_torso_turns_about_the_base_of_the_neck(share: float) -> None:
     neutral = portrait_target().neutral
