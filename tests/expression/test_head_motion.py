@@ -1,0 +1,65 @@
+"""The target's head turns and moves like the actor's, each way within its own limits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from reenact.config import FusionSettings
+from reenact.expression.head_motion import HeadMotion
+from reenact.face.geometry import estimate_pose, face_box, rotation_matrix, rotation_vector
+from reenact.types import Array, Pose
+from support.faces import portrait_target
+
+REST = Pose(np.eye(3, dtype=np.float32), np.array([320, 240, 9], np.float32), 90.0)
+LIMITS = FusionSettings(max_pitch=10, max_yaw=20, max_roll=30)
+
+
+def actor(turn: Array | None = None, shift: tuple[float, ...] = (0, 0, 0), size: float = 1) -> Pose:
+    """Return the actor turned, moved by iods and grown since `REST`."""
+    rotation = REST.rotation if turn is None else rotation_matrix(turn)
+    moved = REST.translation + np.float32(REST.scale) * np.array(shift, np.float32)
+    return Pose(rotation, moved, REST.scale * size)
+
+
+def followed(pose: Pose, settings: FusionSettings, headroom: float = math.inf) -> tuple[Pose, Pose]:
+    """Return the portrait's pose at rest, and where it follows the actor."""
+    neutral = portrait_target().neutral
+    rest = estimate_pose(neutral)
+    return rest, HeadMotion(rest, neutral, headroom).follow(pose, REST, settings)
+
+
+@pytest.mark.parametrize(("axis", "limit_deg"), [(0, 10), (1, 20), (2, 30)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_pitch_yaw_and_roll_have_their_own_limits(axis: int, limit_deg: float, sign: int) -> None:
+    turn = np.zeros(3, np.float32)
+    turn[axis] = sign * 1.2
+    rest, pose = followed(actor(turn), LIMITS)
+    found = np.degrees(rotation_vector(pose.rotation @ rest.rotation.T))
+    expected = np.zeros(3)
+    expected[axis] = sign * limit_deg
+    np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.5, 1.0])
+def test_one_gain_scales_how_far_a_head_moves_and_how_near_it_comes(gain: float) -> None:
+    settings = FusionSettings(translation=gain)
+    rest, pose = followed(actor(shift=(0.1, 0.05, 3), size=1.1), settings)
+    expected = gain * rest.scale * np.array([0.1, 0.05, 0])
+    np.testing.assert_allclose(pose.translation - rest.translation, expected, atol=0.01)
+    assert pose.scale == pytest.approx(rest.scale * 1.1**gain, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [0.9, 1.0, 1.1])
+def test_a_head_below_the_pictures_edge_comes_down_as_far_as_its_hair_can_be_continued(
+    size: float,
+) -> None:
+    """The hairline stays at the edge, however near the head comes meanwhile."""
+    neutral = portrait_target().neutral
+    top, bottom = face_box(neutral)[1::2]
+    rest, pose = followed(actor(shift=(0, 9, 0), size=size), FusionSettings(), 0.3 * (bottom - top))
+    grown = (top - rest.translation[1]) * (pose.scale / rest.scale)
+    descent = pose.translation[1] + grown - top
+    assert descent == pytest.approx((0.3 - 0.16) * (bottom - top), abs=0.1)
