@@ -123,3 +123,11 @@ def test_a_long_conversation_forgets_how_it_began() -> None:
     for number, depth in enumerate([0.4] * 12 + [0.1] * 12):
         watch(blinks, blink(depth), blink(depth), float(number))
     np.testing.assert_allclose(blinks.widen(closures(0.55, 0.55)), 0.5, atol=0.01)
+
+
+def test_most_of_the_last_blinks_shut_the_eyes_whole_but_not_the_shallowest() -> None:
+    blinks, depths = BlinkDepths(), np.linspace(0.05, 0.4, 11).tolist()
+    for number, depth in enumerate(depths):
+        watch(blinks, blink(depth), blink(depth), float(number))
+    shut = [not blinks.widen(closures(depth, depth)).any() for depth in depths]
+    assert shut == [True] * 8 + [False] * 3

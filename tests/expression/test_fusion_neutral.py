@@ -196,3 +196,24 @@ def test_a_reset_keeps_the_neutral_and_drops_the_filters() -> None:
     shape = canonical_face() + deviation_of(mouth_open=0.9)
     expression = fusion.express(in_picture(shape), 100.0)
     assert expression.action_units[NAMES.index("mouth_open")] > 0.8
+
+
+def test_actors_whose_names_look_alike_have_their_own_neutrals() -> None:
+    names = ["Ann B", "Ann-B", "Ann/B", "Änn B", "x" * 300, "x" * 299, "", "actor"]
+    paths = [NeutralStore().path(name) for name in names]
+    assert len(set(paths)) == len(names)
+    for number, name in enumerate(names):
+        NeutralStore().save(name, canonical_face() + np.float32(number))
+    found = [NeutralStore().load(name) for name in names]
+    for number, neutral in enumerate(found):
+        assert neutral is not None
+        np.testing.assert_allclose(neutral, canonical_face() + number, atol=1e-5)
+
+
+@pytest.mark.parametrize("neutral", [np.full((478, 3), np.nan), np.zeros((468, 3))])
+def test_a_stored_neutral_that_is_no_face_is_refused(neutral: Array) -> None:
+    path = NeutralStore().path("default")
+    path.parent.mkdir(parents=True)
+    np.savez(path, neutral=neutral)
+    with pytest.raises(ReenactError, match="is not a face; delete it"):
+        NeutralStore().load("default")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reenact.expression.face_model import face_model
-from reenact.expression.limits import CONTROLLED, LIMITED, Limits, bend
+from reenact.expression.face_model import expression_solver, face_model
+from reenact.expression.limits import CONTROLLED, LIMITED, Limits, bend, features
 from reenact.expression.target_face import (
     PROPORTIONAL,
     TargetFace,
@@ -18,7 +18,7 @@ from reenact.expression.target_face import (
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face, estimate_pose, to_face_frame
 from reenact.face.regions import lid_gaps, lip_gaps
-from reenact.face.topology import ACTION_UNITS, EYE_LEFT, EYE_RIGHT
+from reenact.face.topology import ACTION_UNITS, EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.types import Array
 
 NAMES = list(ACTION_UNITS)
@@ -77,13 +77,21 @@ def test_what_people_do_every_day_is_not_held_back(name: str) -> None:
 
 def test_the_deviation_as_a_whole_counts_as_limited_only_beyond_its_bounds() -> None:
     limits = Limits(canonical_face(), canonical_face())
-    mode = face_model().expression[0].reshape(-1, 3)
+    modes = face_model().expression.reshape(-1, 478, 3)
+    mode = modes[0]
     one = np.float32(np.sqrt(len(face_model().expression)))  # a size of 1
     for size, limited in ((3.5, False), (4.5, True)):
         kept, unlikely = limits.joint(size * one * mode)
         assert unlikely == limited
         np.testing.assert_allclose(kept / np.abs(kept).max(), mode / np.abs(mode).max(), atol=1e-2)
         assert limits.joint(kept)[1] is False
+    noise = np.random.default_rng(0).normal(size=(478, 3))
+    noise -= np.tensordot(expression_solver(face_model()) @ noise.reshape(-1), modes, 1)
+    noise /= np.sqrt((noise**2).mean())
+    for size, limited in ((0.009, False), (0.02, True)):
+        kept, unlikely = limits.joint(np.asarray(size * noise, np.float32))
+        assert unlikely == limited
+        assert 0.007 < np.sqrt((kept**2).mean()) < min(size, 0.0125)
 
 
 def test_a_measure_is_changed_by_exactly_what_was_asked_for() -> None:
@@ -93,7 +101,44 @@ def test_a_measure_is_changed_by_exactly_what_was_asked_for() -> None:
         shares[row] += 0.05
         moved = limits.moved_to(canonical_face(), shares)
         np.testing.assert_allclose(limits.shares(moved), shares, atol=1e-4)
-        assert np.abs(moved - canonical_face()).max() < 0.15
+        change = np.abs(moved - canonical_face()).max(axis=1)
+        assert change.max() < 0.15
+        eyes, mouth = change[list(EYE_RIGHT + EYE_LEFT)], change[list(LIPS_OUTER)]
+        of_eyes, of_brows = (
+            CONTROLLED[row].startswith(words) for words in (("lid", "gaze"), "brow")
+        )
+        assert (eyes.max() > 1e-6) == of_eyes, CONTROLLED[row]
+        assert (mouth.max() > 1e-6) == (not of_eyes and not of_brows), CONTROLLED[row]
+
+
+def test_measures_do_not_depend_on_where_a_face_is() -> None:
+    limits = Limits(canonical_face(), canonical_face())
+    shifted = canonical_face() + np.array([0.3, -0.2, 0.1], np.float32)
+    np.testing.assert_allclose(
+        limits.shares(shifted), limits.shares(canonical_face()), rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(("side", "corners"), [("right", (33, 133)), ("left", (362, 263))])
+def test_lids_and_gaze_are_measured_by_the_width_of_their_own_eye(
+    side: str, corners: tuple[int, int]
+) -> None:
+    face = canonical_face().copy()
+    face[corners[0], 0] -= 0.1
+    own = [CONTROLLED.index(name) for name in CONTROLLED if side in name and "brow" not in name]
+    wider = features(face)[1] - features(canonical_face())[1]
+    assert len(own) == 3
+    np.testing.assert_allclose(wider[own], 0.1, atol=1e-3)
+
+
+@pytest.mark.parametrize("amount", [-4, 4])
+def test_a_photo_beyond_what_people_do_still_has_room(amount: float) -> None:
+    base = canonical_face() + unit("mouth_open", amount) + unit("blink_left", amount)
+    limits, model = Limits(canonical_face(), base), face_model().limits
+    own = limits.shares(base)
+    assert ((own < model[:, 0]) | (own > model[:, 3])).sum() >= 2
+    assert (np.minimum(own, model[:, 1]) - limits.low >= 0.49 * (model[:, 1] - model[:, 0])).all()
+    assert (limits.high - np.maximum(own, model[:, 2]) >= 0.49 * (model[:, 3] - model[:, 2])).all()
 
 
 def test_bending_is_soft_and_keeps_the_order() -> None:
@@ -102,7 +147,7 @@ def test_bending_is_soft_and_keeps_the_order() -> None:
     np.testing.assert_allclose(bent[values <= 0.5], values[values <= 0.5])
     assert np.all(np.diff(bent) >= 0)
     assert np.diff(bent).max() <= np.diff(values).max() + 1e-6
-    assert bent.max() < 1.0
+    assert 0.95 < bent.max() < 1.0
 
 
 def test_eyes_open_at_most_as_wide_as_eyes_do() -> None:
