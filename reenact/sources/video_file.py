@@ -252,7 +252,6 @@ class VideoSource(ClosesOnExit):
         self._pass_start_s = self._last_s + 1 / self.fps
         self._first_pts_s = None
         self._frames_this_pass = 0
-        self._damaged = 0
 
     def _warn_if_cut(self) -> None:
         if self._frames_this_pass == 0 or self._warned:
@@ -278,7 +277,11 @@ def _duration_s(stream: VideoStream) -> float | None:
         hours, minutes, seconds = map(float, stream.metadata["DURATION"].split(":"))
     except (KeyError, ValueError):
         return None
-    return 3600 * hours + 60 * minutes + seconds
+    # FFmpeg writes the time at which the pictures end.
+    length_s = 3600 * hours + 60 * minutes + seconds
+    if stream.start_time and stream.time_base:
+        length_s -= float(stream.start_time * stream.time_base)
+    return length_s if length_s > 0 else None
 
 
 def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> Image:
