@@ -179,7 +179,8 @@ class SteppedRenderer:
             return True
         if size_px not in self._renderers:
             self._renderers[size_px] = None
-            threading.Thread(target=self._prepare, args=(size_px,), daemon=True).start()
+            work = size_px, self._target, self._renderers
+            threading.Thread(target=self._prepare, args=work, daemon=True).start()
         ready = self._renderers[size_px]
         if ready is None:
             return False
@@ -219,15 +220,16 @@ class SteppedRenderer:
         self._using.reset()
         self._stillness.reset()
 
-    def _prepare(self, size_px: int) -> None:
+    def _prepare(self, size_px: int, target: Target, renderers: dict[int, Renderer | None]) -> None:
+        """Add a renderer of a target to those of all its sizes."""
         try:
             renderer = self._make(size_px)
-            renderer.prepare(resize_target(self._target, round(size_px * self._target.extent)))
+            renderer.prepare(resize_target(target, round(size_px * target.extent)))
         except Exception as error:  # such as an engine's; otherwise it would be waited for for ever
             told = not isinstance(error, ReenactError)
             log.warning("The target cannot be drawn at %d px: %s", size_px, error, exc_info=told)
             renderer = self._whole
-        self._renderers[size_px] = renderer
+        renderers[size_px] = renderer
 
 
 def open_renderer(settings: RendererSettings) -> SteppedRenderer:

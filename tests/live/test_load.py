@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from functools import partial
+from typing import Literal
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from reenact.config import OutputSettings
 from reenact.errors import ModelError
 from reenact.live.drives import landmark_drive
-from reenact.live.load import LoadControl, SteppedRenderer
+from reenact.live.load import LoadControl, SteppedRenderer, needed_px
+from reenact.rendering.baselines import CopyRenderer
 from reenact.targets.builder import resize_target
+from reenact.targets.surroundings import with_surroundings
+from reenact.types import Target
 from support.faces import plain_target
 from support.fakes import FakeRenderer, until
 
@@ -62,7 +70,7 @@ def test_the_size_goes_down_until_the_machine_keeps_up_and_not_below_the_network
 def test_it_comes_back_once_there_is_room_and_not_sooner() -> None:
     machine = Machine(1024)
     machine.run(30, scaled(1.6))
-    assert machine.run(600, scaled(1.3)) == [720], "1024 px would take 39 ms of 33"
+    assert machine.run(600, scaled(1.1)) == [720], "1024 px would take all of the 33 ms"
     assert machine.run(60, scaled(0.7)) == [720, 1024]
 
 
@@ -73,6 +81,89 @@ def test_a_load_that_comes_and_goes_does_not_make_the_size_flutter() -> None:
         for factor in (1.6, 0.7):
             changes += len(machine.run(30, scaled(factor))) - 1
     assert changes < 30, "in an hour of 120 changes of the load"
+
+
+def test_a_load_that_comes_rarely_does_not_keep_the_size_down() -> None:
+    machine = Machine(1024)
+    for _ in range(6):
+        assert machine.run(30, scaled(1.6)) == [1024, 720]
+        assert machine.run(90, scaled(0.7)) == [720, 1024]
+
+
+def test_frames_that_other_programs_cost_change_no_size() -> None:
+    """They are lost although the work takes a third of the time."""
+    for start_px, factor in ((1024, 1.0), (720, 1.6)):
+        machine = Machine(1024)
+        machine.run(8, scaled(factor))
+        assert machine.control.size_px == start_px
+        for number in range(2000):
+            machine.now_s += CAMERA_S
+            machine.dropped += number % 5 == 0
+            assert machine.control.frame(machine.now_s, CAMERA_S / 3, machine.dropped) == start_px
+
+
+@pytest.mark.parametrize(
+    ("asked_px", "picture", "drawn_px"),
+    [(1024, "plate", 256), (128, "plate", 128), (1024, "crop", 1024)],
+)
+def test_crops_are_drawn_as_large_as_they_are_shown_and_not_below_the_networks(
+    asked_px: int, picture: Literal["plate", "crop"], drawn_px: int
+) -> None:
+    """The plate shows the crop with 128 px."""
+    target = plain_target((0, 100, 0))
+    assert needed_px(target, asked_px, OutputSettings(picture=picture)) == drawn_px
+
+
+def test_larger_plates_need_larger_crops() -> None:
+    target = replace(
+        plain_target((0, 100, 0)),
+        plate=np.zeros((1200, 1200, 3), np.uint8),
+        crop_to_plate=np.array([[5, 0, 100], [0, 5, 100]], np.float32),
+    )
+    assert needed_px(target, 1024, OutputSettings()) == 640
+    assert needed_px(target, 512, OutputSettings()) == 512
+
+
+class SlowRenderer(CopyRenderer):
+    """Takes until `ready` to prepare a small red target."""
+
+    ready = threading.Event()
+
+    def prepare(self, target: Target) -> None:
+        super().prepare(target)
+        if target.crop_size == 256 and target.plate[0, 0, 0]:
+            self.ready.wait(60)
+
+
+def test_another_target_is_drawn_at_every_size_though_the_one_before_is_still_prepared() -> None:
+    before = threading.active_count()
+    renderer = SteppedRenderer(lambda size: SlowRenderer(), 512)
+    red, green = (resize_target(plain_target(colour), 512) for colour in ((200, 0, 0), (0, 200, 0)))
+    renderer.prepare(red)
+    face = landmark_drive(red.neutral)
+    assert not renderer.draw_at(256)
+    renderer.prepare(green)
+    until(lambda: renderer.draw_at(256))
+    assert renderer.render(face)[0, 0].tolist() == [0, 200, 0]
+    SlowRenderer.ready.set()
+    until(lambda: threading.active_count() == before)
+    for size_px in (512, 256):
+        assert renderer.draw_at(size_px)
+        assert renderer.render(face)[0, 0].tolist() == [0, 200, 0]
+    renderer.prepare(red)
+    assert renderer.render(face)[0, 0].tolist() == [200, 0, 0]
+
+
+def test_a_still_target_is_drawn_again_at_another_size() -> None:
+    levels = {512: FakeRenderer(levels=[50]), 256: FakeRenderer(levels=[80])}
+    renderer = SteppedRenderer(levels.__getitem__, 512)
+    renderer.prepare(resize_target(plain_target((0, 0, 0)), 512))
+    still = replace(landmark_drive(resize_target(plain_target((0, 0, 0)), 512).neutral), dt_s=0.04)
+    for size_px, level in ((512, 50), (256, 80), (512, 50)):
+        until(partial(renderer.draw_at, size_px))
+        assert {int(renderer.render(still)[0, 0, 0]) for _ in range(50)} == {level}
+    assert renderer.frames_still > 50
+    assert levels[256].resets == 1, "what it remembers is out of date"
 
 
 def test_smaller_pictures_are_enlarged_and_driven_by_scaled_landmarks() -> None:
@@ -122,18 +213,25 @@ class CuttingRenderer(FakeRenderer):
         super().__init__()
         self.sides: list[int] = []
 
+    def prepare(self, target: Target) -> None:
+        super().prepare(target)
+        self.sides.append(target.crop_size)
+
     def cut_out(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         self.sides.append(len(alpha))
         return np.roll(alpha, len(alpha) // 4, axis=0)
 
 
-def test_the_outline_of_smaller_pictures_is_enlarged() -> None:
+@pytest.mark.parametrize("wide", [False, True])
+def test_the_outline_of_smaller_pictures_is_enlarged(wide: bool) -> None:
     made: dict[int, CuttingRenderer] = {}
     renderer = SteppedRenderer(lambda size: made.setdefault(size, CuttingRenderer()), 512)
     target = resize_target(plain_target((0, 100, 0)), 512)
+    target = with_surroundings(target) if wide else target
     renderer.prepare(target)
-    alpha = np.zeros((512, 512), np.uint8)
-    alpha[128:256] = 255
+    side = target.crop_size
+    alpha = np.zeros((side, side), np.uint8)
+    alpha[side // 4 : side // 2] = 255
     whole = renderer.cut_out(alpha)
 
     def is_small() -> bool:
@@ -143,11 +241,11 @@ def test_the_outline_of_smaller_pictures_is_enlarged() -> None:
 
     until(is_small)
     small = renderer.cut_out(alpha)
-    assert made[256].sides == [256]
+    assert made[256].sides == [side // 2, side // 2]
     for outline in (whole, small):
-        assert outline.shape == (512, 512)
-        assert (outline[260:380] == 255).all()
-        assert (outline[:250] == 0).all()
+        assert outline.shape == (side, side)
+        assert (outline[side // 2 + 4 : side * 3 // 4 - 4] == 255).all()
+        assert (outline[: side // 2 - 4] == 0).all()
 
 
 def moved(path_px: list[float]) -> tuple[list[float], list[float], int]:
