@@ -59,6 +59,7 @@ def test_windows_refuses_a_file_that_another_program_has_open(
         (errno.EACCES, "you may not write to {home}; choose another"),
         (errno.EROFS, "{home} is on a read-only disk; choose another"),
         (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EDQUOT, "the disk is full; free some space"),
         (errno.ENOTDIR, "there is no folder {home}/share/reenact"),
     ],
 )
@@ -144,6 +145,8 @@ def test_permissions_are_those_of_any_new_file_or_of_the_file_replaced(tmp_path:
     plain.touch()
     write_new(path)
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    partial = storage.reserve_partial(tmp_path / "take.mp4")
+    assert stat.S_IMODE(partial.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
     path.chmod(0o600)
     write_new(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

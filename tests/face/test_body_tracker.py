@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,11 @@ import numpy as np
 import pytest
 
 from reenact.evaluation.clips import read_clip
-from reenact.face.body_placement import reference_bodies, torso
+from reenact.face.body_placement import hair, head_borne, reference_bodies, torso
 from reenact.face.body_tracker import NECK, BodyTracker
-from reenact.face.geometry import estimate_pose, transform_points
+from reenact.face.geometry import estimate_pose, rotation_matrix, transform_points
 from reenact.face.shoulders import shoulder_points
-from reenact.face.skull import hair_motion
+from reenact.face.skull import hair_middle, hair_motion, turned_at_neck
 from reenact.face.topology import CHIN
 from reenact.testing.portrait import portrait, portrait_landmarks, portrait_target
 from reenact.types import Array, Image, PartMotion
@@ -178,6 +179,25 @@ def test_a_torso_turns_about_the_base_of_the_neck(share: float) -> None:
     pivot = (neutral[CHIN, :2] + 0.5 + (0, NECK * iod_px)) / 256
     np.testing.assert_allclose(body.motion[:, :2] @ pivot + body.motion[:, 2], pivot, atol=1e-5)
     assert body.share == share
+
+
+def test_hair_turns_about_its_middle() -> None:
+    pose = estimate_pose(portrait_target().neutral)
+    moved = hair(np.array([0, 0, 0.2, 0.1], np.float32), pose, pose.scale, 256).motion
+    middle = (hair_middle(pose) + 0.5) / 256
+    np.testing.assert_allclose(moved[:, :2] @ middle + moved[:, 2], middle, atol=1e-5)
+
+
+def test_a_head_takes_the_torso_along_unless_it_turns_about_the_neck() -> None:
+    neutral = portrait_target().neutral
+    start = estimate_pose(neutral)
+    shift = np.float32(start.scale) * np.array([0.2, -0.1, 0], np.float32)
+    aside = replace(start, translation=start.translation + shift)
+    np.testing.assert_allclose(head_borne(neutral, start, aside), [0.2, -0.1, 0, 0], atol=1e-5)
+    nearer = head_borne(neutral, start, replace(start, scale=1.2 * start.scale))
+    assert nearer[3] == pytest.approx(math.log(1.2))
+    nod = turned_at_neck(start, rotation_matrix(np.array([0.3, 0.2, 0], np.float32)))
+    np.testing.assert_allclose(head_borne(neutral, start, nod), 0, atol=0.06)
 
 
 def test_a_hand_that_passes_before_the_hair_does_not_take_it_along(faces_dir: Path) -> None:

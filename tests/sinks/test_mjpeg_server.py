@@ -7,10 +7,12 @@ import http.client
 import os
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 from unittest.mock import Mock
@@ -24,7 +26,7 @@ from hypothesis import strategies as st
 
 from reenact.errors import SinkError
 from reenact.sinks.http_address import load_address
-from reenact.sinks.mjpeg_server import HttpSink
+from reenact.sinks.mjpeg_server import HTTP, HttpSettings, HttpSink
 from reenact.types import Frame, Image
 from support.clips import corners, four_colours, number_of, numbered_picture
 
@@ -98,6 +100,30 @@ def test_newest_frame_is_a_jpeg_in_the_right_colours(sink: HttpSink) -> None:
     picture = decode(body)
     assert picture.shape == (120, 160, 3)
     assert corners(picture) == ["red", "green", "blue", "white"]
+
+
+def test_whoever_asks_before_the_first_picture_waits_for_it(sink: HttpSink) -> None:
+    with ThreadPoolExecutor(1) as reader:
+        answer = reader.submit(get, sink.url_of("frame.jpg"))
+        time.sleep(0.5)
+        assert not answer.done()
+        sink.write(frame(7))
+        status, _, body = answer.result(timeout=TIMEOUT_S)
+    assert status == 200
+    assert number_of(decode(body)) == 7
+
+
+def test_the_quality_is_that_of_the_setting() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    sizes = []
+    for quality in (10, 50, 100):
+        sink = HTTP.build("", HttpSettings(quality=quality))
+        with closing(sink):
+            assert isinstance(sink, HttpSink)
+            sink.open((160, 120), 25.0)
+            sink.write(Frame(noise, 0.0, 0))
+            sizes.append(len(get(sink.url_of("frame.jpg"))[2]))
+    assert sizes[0] < sizes[1] / 2 < sizes[2] / 3
 
 
 def test_page_shows_the_stream_with_its_token(sink: HttpSink) -> None:

@@ -60,7 +60,7 @@ def test_sinks_are_built_from_the_command_line(tmp_path: Path) -> None:
     [
         ("file", r"file:out\.mp4"),
         ("http:eighty", "port"),
-        ("http:70000", "port"),
+        ("http:65536", "port"),
         ("null:x", "--sink null"),
         ("window:2", "--sink window"),
     ],
