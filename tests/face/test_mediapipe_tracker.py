@@ -76,6 +76,18 @@ def test_the_first_landmarks_are_those_of_a_followed_face() -> None:
     assert apart[2] > 0.5, apart
 
 
+def test_depths_do_not_depend_on_the_shape_of_the_picture(still_tracker: MediaPipeTracker) -> None:
+    depths = []
+    for width in (512, 800):
+        picture = np.full((512, width, 3), 90, np.uint8)
+        picture[:, :512] = portrait()
+        still_tracker.reset()
+        found = still_tracker.track(Frame(picture, 0.0, 0))
+        assert found is not None
+        depths.append(np.ptp(found.points[:, 2]))
+    assert depths[1] == pytest.approx(depths[0], rel=0.1)
+
+
 def test_a_picture_without_a_face_gives_none(still_tracker: MediaPipeTracker) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3)).astype(np.uint8)
     assert still_tracker.track(Frame(noise, 0.0, 0)) is None
@@ -143,6 +155,10 @@ def test_a_covered_face_does_not_give_way_to_the_one_beside_it() -> None:
         assert set(sides(covered, 1, 0.6)) == {None}
         assert set(sides(both, 1.6, 1)) <= {None, True}
         assert sides(covered, 2.6, 4)[-1] is False  # gone for good
+        tracker.reset()
+        assert sides(both, 7, 1)[-1] is True
+        tracker.reset()
+        assert sides(covered, 8, 0.3)[-1] is False  # another picture, in which nobody is covered
 
 
 def test_a_picture_on_the_wall_gives_way_to_whoever_sits_down() -> None:

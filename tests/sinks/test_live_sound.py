@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
@@ -86,6 +87,10 @@ def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, ending: str, delay_s: f
     seen, heard = seen_and_heard(path)
     assert len(seen) == 4
     assert heard[-3:] == pytest.approx(seen[-3:], abs=0.02)
+    with av.open(str(path)) as container:
+        track = container.streams.audio[0]
+        assert (track.layout.name, track.rate) == ("mono", RATE_HZ)
+        assert track.codec_context.name == ("opus" if ending == ".webm" else "aac")
 
 
 @pytest.mark.slow
@@ -115,6 +120,38 @@ def test_sound_that_begins_a_little_after_the_picture_is_in_place_at_once(tmp_pa
     assert heard == pytest.approx(seen[1:], abs=0.01)
 
 
+def test_sound_from_before_the_picture_is_cut_off_within_a_piece(tmp_path: Path) -> None:
+    path = tmp_path / "begun.mkv"
+    record(path, Room(piece_s=0.3), 3.0, 0.08)
+    seen, heard = seen_and_heard(path)
+    assert heard == pytest.approx(seen, abs=0.02)
+
+
+def test_the_pitch_of_a_sound_whose_times_tremble_does_not(tmp_path: Path) -> None:
+    class Tone(Room):
+        """A tone of 1 kHz; the times of its pieces are 20 ms off, late and early in turn."""
+
+        def take(self) -> list[Piece]:
+            pieces = super().take()
+            first = self._samples - sum(len(piece.samples) for piece in pieces)
+            for number, piece in enumerate(pieces):
+                times = np.arange(first, first + len(piece.samples)) / RATE_HZ
+                first += len(piece.samples)
+                tone = (9000 * np.sin(2 * np.pi * 1000 * times)).astype(np.int16)
+                late_s = 0.02 * (-1) ** int(times[0])
+                pieces[number] = Piece(tone, piece.captured_s + late_s)
+            return pieces
+
+    path = tmp_path / "tone.mkv"
+    record(path, Tone(), 5.0, 0.08)
+    with av.open(str(path)) as container:
+        decoded = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    sound = np.concatenate(decoded)[RATE_HZ // 2 : 4 * RATE_HZ]
+    rising = np.flatnonzero((sound[:-1] < 0) & (sound[1:] >= 0))
+    per_second = RATE_HZ * 50 / (rising[50:] - rising[:-50])
+    assert np.abs(per_second - 1000).max() < 12
+
+
 def test_a_microphone_is_released_by_a_recording_that_got_no_picture(tmp_path: Path) -> None:
     room, sink = Room(), FileSink(tmp_path / "none.mkv")
     sink.take_sound(LiveSound(room))
@@ -131,7 +168,7 @@ def test_a_microphone_that_falls_silent_is_reported_once(
     with FileSink(tmp_path / "out.mkv") as sink:
         sink.take_sound(LiveSound(room))
         sink.open((64, 48), FPS)
-        for number in range(250):
+        for number in range(400):
             now_s[0] = number / FPS
             if number < 100:  # then it is unplugged
                 room.now_s = START_S + number / FPS
@@ -144,13 +181,17 @@ def test_a_microphone_that_falls_silent_is_reported_once(
 def test_sound_of_a_card_that_knows_no_times_is_dated_by_its_length() -> None:
     card = SoundCard.__new__(SoundCard)
     card._pieces, card._stream = deque(), SimpleNamespace(latency=0.1)
+    buffer = np.zeros((480, 1), np.int16)
     for told in (
         SimpleNamespace(currentTime=0.0, inputBufferAdcTime=0.0),
         SimpleNamespace(currentTime=9e4, inputBufferAdcTime=0.0),
     ):
         before_s = time.monotonic()
-        card._heard(np.zeros((480, 1), np.int16), 480, told, None)
+        buffer[:] = 7
+        card._heard(buffer, 480, told, None)
+        buffer[:] = 0  # the card uses it again
         (piece,) = card.take()
+        assert (piece.samples == 7).all()
         assert piece.captured_s == pytest.approx(before_s - 0.11, abs=0.01)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from reenact.errors import SourceError
 from reenact.sources.camera_devices import CameraInfo
+from reenact.sources.picture_watch import FROZEN_AFTER_S
 from reenact.types import Source
 from support.cameras import (
     FaultState,
@@ -76,6 +77,14 @@ def test_frozen_camera_is_noticed(state: FaultState) -> None:
         assert "has not changed" in read_until_lost(source)
         assert time.monotonic() - since_s > 0.9
         assert source.fps == rate  # repeated pictures do not count
+
+
+def test_a_still_picture_of_another_program_is_none_that_hangs(state: FaultState) -> None:
+    state.fault = "frozen"
+    with state.open(CameraInfo(0, "Virtual Camera", is_loopback=True)) as source:
+        since_s = time.monotonic()
+        while time.monotonic() < since_s + 2 * FROZEN_AFTER_S:
+            read_frames(source, 1)
 
 
 def test_black_camera_is_reported_and_goes_on(
