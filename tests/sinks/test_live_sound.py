@@ -89,7 +89,7 @@ def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, ending: str, delay_s: f
     assert heard[-3:] == pytest.approx(seen[-3:], abs=0.02)
     with av.open(str(path)) as container:
         track = container.streams.audio[0]
-        assert (track.layout.name, track.rate) == ("mono", RATE_HZ)
+        assert (track.layout.name, track.rate) == ("mono", SOUND_HZ)
         assert track.codec_context.name == ("opus" if ending == ".webm" else "aac")
 
 
@@ -135,7 +135,7 @@ def test_the_pitch_of_a_sound_whose_times_tremble_does_not(tmp_path: Path) -> No
             pieces = super().take()
             first = self._samples - sum(len(piece.samples) for piece in pieces)
             for number, piece in enumerate(pieces):
-                times = np.arange(first, first + len(piece.samples)) / RATE_HZ
+                times = np.arange(first, first + len(piece.samples)) / SOUND_HZ
                 first += len(piece.samples)
                 tone = (9000 * np.sin(2 * np.pi * 1000 * times)).astype(np.int16)
                 late_s = 0.02 * (-1) ** int(times[0])
@@ -146,9 +146,9 @@ def test_the_pitch_of_a_sound_whose_times_tremble_does_not(tmp_path: Path) -> No
     record(path, Tone(), 5.0, 0.08)
     with av.open(str(path)) as container:
         decoded = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    sound = np.concatenate(decoded)[RATE_HZ // 2 : 4 * RATE_HZ]
+    sound = np.concatenate(decoded)[SOUND_HZ // 2 : 4 * SOUND_HZ]
     rising = np.flatnonzero((sound[:-1] < 0) & (sound[1:] >= 0))
-    per_second = RATE_HZ * 50 / (rising[50:] - rising[:-50])
+    per_second = SOUND_HZ * 50 / (rising[50:] - rising[:-50])
     assert np.abs(per_second - 1000).max() < 12
 
 
