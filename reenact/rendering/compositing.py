@@ -2,13 +2,14 @@
 
 Everything that depends only on the target is computed once. The plate is scaled and shifted so that
 the crop's edges lie on whole px; a frame then costs a resize, a product and a sum over the box.
-Where a view reaches beyond the plate, a blurred continuation of the plate stands.
+Where a view reaches beyond the plate, a blurred continuation of the plate stands. It follows what
+is drawn at the plate's edge.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,6 +44,10 @@ _MIN_BLUR: Final = 1 / 640
 
 _SHARP_PX: Final = 4.0
 """A blur with a larger standard deviation is made of a smaller picture."""
+
+_FOLLOWING_SHARE: Final = 1 / 16
+"""Distance from the plate up to which its continuation follows what is drawn at the plate's edge,
+as a share of the longer side."""
 
 _FADED_SHARE: Final = 1 / 32
 """Width of the fade of a person who reaches beyond the plate, as a share of the longer side."""
@@ -115,6 +120,7 @@ class Paster:
         self._alpha = np.repeat(np.round(weight * 255).astype(np.uint8)[..., None], 3, axis=2)
         rest = self.plate[self.box] * (1 - self._alpha / 255)
         self._weighted_plate = np.round(rest).astype(np.uint8)
+        self._edges = list(_moving_edges(self.plate, self.inside, self.box))
 
     def paste(self, crop_image: Image) -> Image:
         """Return a new picture, uint8 (H, W, 3), with a crop pasted, uint8 (S, S, 3) RGB; any S."""
@@ -123,6 +129,8 @@ class Paster:
             crop = self._resized(crop_image)[self._cut]
             # On bytes this takes a third of the time of a blend in floating point.
             result[self.box] = cv2.multiply(crop, self._alpha, scale=1 / 255) + self._weighted_plate
+            for edge in self._edges:
+                edge.follow(result)
         return result
 
     def paste_alpha(self, alpha: NDArray[np.uint8], rest: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -197,9 +205,8 @@ def continued(picture: Image, inside: tuple[slice, slice]) -> Image:
         np.maximum(np.maximum(part.start - places, places - part.stop + 1), 0)
         for part, places in ((columns, np.arange(width)), (rows, np.arange(height)))
     )
-    sigma = _BLUR_BY_DEPTH * np.hypot(down[:, None], across[None, :])
     least = _MIN_BLUR * max(height, width)
-    level = np.log2(np.maximum(sigma / least, 0.5)) + 1  # 0: not blurred; then each twice as much
+    level = _blur_levels(np.hypot(down[:, None], across[None, :]), least)
     result = repeated.astype(np.float32)
     for number in range(math.ceil(float(level.max()))):
         share = np.clip(level - number, 0, 1).astype(np.float32)[..., None]
@@ -207,7 +214,72 @@ def continued(picture: Image, inside: tuple[slice, slice]) -> Image:
     return np.asarray(np.round(result), np.uint8)
 
 
-def _blurred(picture: Image, sigma: float) -> Array:
+class _MovingEdge:
+    """Lets the continuation beyond one edge of the plate follow what is drawn at that edge.
+
+    A head that moves there would otherwise end in a straight line. The change of the edge's px is
+    added to the continuation, blurred alike along the edge, and fades out with the distance.
+
+    Args:
+        plate: uint8 (H, W, 3) RGB, the plate and its continuation.
+        axis: 0 if the continuation is above or below the edge, 1 if it is beside it.
+        edge: index of the plate's last px on that axis.
+        forwards: True if the continuation has higher indices.
+    """
+
+    def __init__(self, plate: Image, axis: int, edge: int, forwards: bool) -> None:
+        longer = max(plate.shape[:2])
+        reach = round(_FOLLOWING_SHARE * longer)
+        beyond = (
+            slice(edge + 1, edge + 1 + reach) if forwards else slice(max(edge - reach, 0), edge)
+        )
+        everything = slice(None)
+        self._axis = axis
+        self._line, self._beyond = (
+            (part, everything) if axis == 0 else (everything, part)
+            for part in (slice(edge, edge + 1), beyond)
+        )
+        self._still = plate[self._line].astype(np.float32)
+        distance = np.abs(np.arange(plate.shape[axis], dtype=np.float32)[beyond] - edge)
+        least = _MIN_BLUR * longer
+        level = _blur_levels(distance, least)
+        numbers = np.arange(math.ceil(float(level.max())) + 1)
+        self._sigmas = (least * 2.0 ** (numbers[1:] - 1)).tolist()
+        fade = smoothstep(1 - distance / (_FOLLOWING_SHARE * longer))
+        shares = np.maximum(1 - np.abs(level[:, None] - numbers), 0) * fade[:, None]
+        self._shares = shares.astype(np.float32)
+
+    def follow(self, picture: Image) -> None:
+        """Change a picture's continuation, in place."""
+        change = picture[self._line] - self._still
+        if not change.any():
+            return
+        kinds = np.stack([change, *(_blurred(change, sigma) for sigma in self._sigmas)])
+        added = (self._shares @ kinds.reshape(len(kinds), -1)).reshape(len(self._shares), -1, 3)
+        if self._axis == 1:
+            added = cv2.transpose(added)
+        part = picture[self._beyond]
+        part[:] = cv2.add(part, added, dtype=cv2.CV_8U)
+
+
+def _moving_edges(
+    plate: Image, inside: tuple[slice, slice], box: tuple[slice, slice]
+) -> Iterator[_MovingEdge]:
+    """Yield the edges of the plate within the picture that the crop's box reaches."""
+    for axis, (part, drawn) in enumerate(zip(inside, box, strict=True)):
+        if 0 < part.start == drawn.start < drawn.stop:
+            yield _MovingEdge(plate, axis, part.start, forwards=False)
+        if plate.shape[axis] > part.stop == drawn.stop > drawn.start:
+            yield _MovingEdge(plate, axis, part.stop - 1, forwards=True)
+
+
+def _blur_levels(distance: Array, least: float) -> Array:
+    """Return how blurred the continuation is: 0 not at all, 1 by `least` px, 2 by twice that."""
+    level = np.log2(np.maximum(_BLUR_BY_DEPTH * distance / least, 0.5)) + 1
+    return np.asarray(level, np.float32)
+
+
+def _blurred(picture: Image | Array, sigma: float) -> Array:
     """Return a picture blurred, float32; a strong blur is made at a smaller size."""
     height, width = picture.shape[:2]
     reduction = max(1.0, sigma / _SHARP_PX)

@@ -163,6 +163,28 @@ def test_the_continuation_has_no_seam_and_loses_its_detail_with_the_distance() -
     assert 4 * detail[0] < 2 * detail[60] < detail[97]
 
 
+@pytest.mark.parametrize("upright", [False, True])
+def test_the_continuation_follows_what_is_drawn_at_the_plates_edge(upright: bool) -> None:
+    """A head that leaves the plate at its edge does not end there in a straight line."""
+    plate = smooth_picture((240, 240))
+    crop = plate.copy()
+    if upright:
+        crop[:, 80:160] = 255  # a bar across the whole crop
+        view = View((0, -200, 240, 640), 1.0, (240, 640))
+    else:
+        crop[80:160] = 255
+        view = View((-200, 0, 640, 240), 1.0, (640, 240))
+    paster = Paster(box_target(plate, 0, 0, 240), view)
+    pasted, still = paster.paste(crop), paster.plate
+    if upright:
+        pasted, still = pasted.swapaxes(0, 1), still.swapaxes(0, 1)
+    for edge, way in ((200, -1), (439, 1)):
+        assert difference(pasted[:, edge], pasted[:, edge + way]).max() <= 8
+        assert (pasted[100:140, edge + 10 * way] > 200).all()
+        assert np.array_equal(pasted[:, edge + 81 * way], still[:, edge + 81 * way])
+        assert np.array_equal(pasted[:10, edge + way], still[:10, edge + way])
+
+
 def test_a_plate_that_fills_the_view_is_not_continued() -> None:
     plate = smooth_picture((320, 240))
     whole = slice(0, 240), slice(0, 320)
