@@ -253,14 +253,14 @@ def _act_on_keys(controls: Controls, interruption: Interruption, keys: Keys) -> 
                 bar.write(STOPPING, file=sys.stderr)
             if show:
                 bar.update(session.frames_out - bar.n)
-            key = keys.pressed()
-            if key == "q":
-                interruption.stop = True
-            elif key == "p":
-                bar.write(_summary(session.stats()), file=sys.stderr)
-            elif key is not None and key in KEYS:
-                action = KEYS[key][1]
-                without_waiting(action, partial(_tell_done, action, controls, bar.write))
+            for key in keys.pressed():
+                if key == "q":
+                    interruption.stop = True
+                elif key == "p":
+                    bar.write(_summary(session.stats()), file=sys.stderr)
+                elif key in KEYS:
+                    action = KEYS[key][1]
+                    without_waiting(action, partial(_tell_done, action, controls, bar.write))
 
 
 def _tell_done(action: str, controls: Controls, write: Callable[..., None]) -> None:

@@ -58,27 +58,17 @@ class Keys(ClosesOnExit):
         """True if keys are read."""
         return self._active
 
-    def pressed(self) -> str | None:
-        """Return a key pressed since the last call, in lower case; None if there was none.
+    def pressed(self) -> list[str]:
+        """Return the keys pressed since the last call, in lower case.
 
-        The arrow keys are "up", "down", "left" and "right".
+        The arrow keys are "up", "down", "left" and "right"; keys without a name are left out.
         """
-        if not self._active:
-            return None
-        if sys.platform == "win32":
-            import msvcrt
-
-            if not msvcrt.kbhit():
-                return None
-            key = msvcrt.getch()
-            return _named(key + msvcrt.getch() if key in (b"\x00", b"\xe0") else key)
-        if not (_in_foreground() and _has_input()):
-            return None
-        key = os.read(sys.stdin.fileno(), 1)
-        self._active = bool(key)  # empty if the terminal was closed
-        if key == b"\x1b":
-            key += _rest_of_sequence()
-        return _named(key)
+        keys = []
+        while self._active and _in_foreground() and _has_input():
+            code = _read_code()
+            self._active = bool(code)  # empty if the terminal was closed
+            keys.append(_named(code))
+        return [key for key in keys if key]
 
 
 def _in_foreground() -> bool:
@@ -92,7 +82,22 @@ def _in_foreground() -> bool:
 
 
 def _has_input() -> bool:
+    if sys.platform == "win32":
+        import msvcrt
+
+        return msvcrt.kbhit()
     return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+def _read_code() -> bytes:
+    """Return what the terminal sends for one key; empty if it was closed."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        key = msvcrt.getch()
+        return key + msvcrt.getch() if key in (b"\x00", b"\xe0") else key
+    key = os.read(sys.stdin.fileno(), 1)
+    return key + _rest_of_sequence() if key == b"\x1b" else key
 
 
 def _rest_of_sequence() -> bytes:
