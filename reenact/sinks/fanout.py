@@ -47,6 +47,7 @@ class SinkSet(ClosesOnExit):
         self._waiting: dict[str, Sink] = {}
         self._open_already: set[str] = set()
         self._leaving: set[str] = set()
+        self._closing: dict[str, threading.Thread] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,24 +104,30 @@ class SinkSet(ClosesOnExit):
             self._finish(name, waiting)
 
     def _change(self, size: tuple[int, int]) -> None:
-        """Open the sinks added and close those removed since the last frame."""
+        """Open the sinks added and close those removed since the last frame.
+
+        A device or port is free once the sink that used it is closed, so a sink of the same name
+        waits for that.
+        """
         with self._changes:
-            new, self._waiting = self._waiting, {}
             leaving, self._leaving = self._leaving, set()
-            unopened = {name: new[name] for name in new.keys() - self._open_already}
-            self._open_already = set()
             gone = {name: self._working.pop(name) for name in leaving if name in self._working}
             for name in gone:
                 self._sinks.pop(name)
+        for name, sink in gone.items():
+            if isinstance(sink, UserClosable):  # by the thread that opened it
+                self._finish(name, sink)
+            else:  # a file may take long to finish while the next frame is due
+                self._closing[name] = threading.Thread(target=self._finish, args=(name, sink))
+                self._closing[name].start()
+        self._closing = {name: one for name, one in self._closing.items() if one.is_alive()}
+        with self._changes:
+            new = {name: one for name, one in self._waiting.items() if name not in self._closing}
+            unopened = {name: new[name] for name in new.keys() - self._open_already}
+            self._waiting = {name: one for name, one in self._waiting.items() if name not in new}
+            self._open_already -= new.keys()
             self._sinks |= new
             self._working |= new
-        for name, sink in gone.items():
-            # A window must be closed by the thread that opened it, and a device before it is opened
-            # again. A file may take long to finish while the next frame is due.
-            if isinstance(sink, UserClosable) or name in new:
-                self._finish(name, sink)
-            else:
-                threading.Thread(target=self._finish, args=(name, sink)).start()
         for name, sink in unopened.items():
             self._open(name, sink, size)
 

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -244,12 +245,19 @@ class Device(FakeSink):
     """Notes which thread closes it. Unlike a window, it cannot be closed by the user."""
 
     closed_by: threading.Thread | None = None
+    on_open: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, may_close: threading.Event | None = None) -> None:
         super().__init__(name)
+        self._may_close = may_close
         del self.closed_by_user
 
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        self.on_open()
+        super().open(size, fps)
+
     def close(self) -> None:
+        assert self._may_close is None or self._may_close.wait(60.0)
         self.closed_by = threading.current_thread()
         super().close()
 
@@ -303,21 +311,30 @@ def test_a_number_that_is_taken_is_not_given_again() -> None:
     assert sinks.names == ("http", "http 2", "http 3")
 
 
-def test_a_sink_that_is_removed_and_added_at_once_keeps_its_name_and_closes_first() -> None:
-    old, new, closed_before = Device("camera"), Device("camera"), []
+@pytest.mark.parametrize("frames_between", [0, 3])
+def test_a_sink_that_is_removed_and_added_again_keeps_its_name_and_closes_first(
+    frames_between: int,
+) -> None:
+    may_close, closed_before = threading.Event(), list[int]()
+    old, new = Device("camera", may_close), Device("camera")
+    new.on_open = lambda: closed_before.append(old.closed)
     with SinkSet([FakeSink("window"), old]) as together:
         together.open(SIZE, 25.0)
         together.write(frame(0))
         together.remove("camera")
-        new.on_write = lambda _: closed_before.append(old.closed)
+        for number in range(frames_between):
+            together.write(frame(1 + number))
         assert together.add(new) == "camera"
-        together.write(frame(1))
+        together.write(frame(4))
+        assert closed_before == []
+        assert list(together.names) == ["window", "camera"]
+        may_close.set()
+        until(lambda: together.write(frame(5)) or new.frames)  # type: ignore[func-returns-value]
         together.remove("camera")
-        together.write(frame(2))
+        together.write(frame(6))
         assert list(together.names) == ["window"]
-    assert [len(sink.frames) for sink in (old, new)] == [1, 1]
     assert closed_before == [1]
-    assert old.closed_by is threading.current_thread()
+    assert len(old.frames) == 1
 
 
 def test_an_empty_set_is_refused() -> None:
