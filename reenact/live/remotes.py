@@ -1,7 +1,8 @@
 """Hotkeys, MIDI devices and other remote controls of a session.
 
-A remote calls `act` and `turn` from its own thread. They return at once; a separate thread carries
-the requests out through `Controls`.
+A remote calls `act` and `turn` from its own thread. They return at once. Two further threads carry
+the requests out through `Controls`: an action such as "rest" does not wait for a knob whose setting
+takes seconds.
 """
 
 from __future__ import annotations
@@ -44,15 +45,17 @@ class Remotes(ClosesOnExit):
         self._turns: dict[str, float] = {}
         self._wanted = threading.Condition()
         self._ending = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._open: dict[str, Remote] = {}
         self._absent: set[str] = set()
         names = (name.strip() for name in controls.session.settings.remote.use.split(","))
         for name in filter(None, names):
             self._try(name)
         if controls.remotes:
-            self._thread = threading.Thread(target=self._perform, name="remotes", daemon=True)
-            self._thread.start()
+            for body in (self._perform, self._turn_knobs):
+                thread = threading.Thread(target=body, name="remotes", daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def check(self, text: str) -> None:
         """Raise ConfigError if this is neither an action nor a setting."""
@@ -63,21 +66,22 @@ class Remotes(ClosesOnExit):
         """Perform an action soon."""
         with self._wanted:
             self._acts.append(text)
-            self._wanted.notify()
+            self._wanted.notify_all()
 
     def turn(self, setting: str, share: float) -> None:
         """Change a setting soon; of several pending values, the last one counts."""
         with self._wanted:
             self._turns[setting] = share
-            self._wanted.notify()
+            self._wanted.notify_all()
 
     def close(self) -> None:
         """Close the remotes and stop listening."""
         with self._wanted:
             self._ending = True
-            self._wanted.notify()
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
+            self._wanted.notify_all()
+        deadline_s = time.monotonic() + _STOP_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
         for remote in self._open.values():
             remote.close()
 
@@ -110,18 +114,23 @@ class Remotes(ClosesOnExit):
         look_s = time.monotonic() + LOOK_S
         while True:
             with self._wanted:
-                self._wanted.wait_for(
-                    lambda: self._ending or self._acts or self._turns, look_s - time.monotonic()
-                )
+                self._wanted.wait_for(lambda: self._ending or self._acts, look_s - time.monotonic())
                 if self._ending:
                     return
-                acts, turns = self._acts, self._turns
-                self._acts, self._turns = [], {}
+                acts, self._acts = self._acts, []
             if time.monotonic() >= look_s:
                 _carry_out(self._look)
                 look_s = time.monotonic() + LOOK_S
             for text in acts:
                 without_waiting(text, partial(_carry_out, partial(act, self._controls, text)))
+
+    def _turn_knobs(self) -> None:
+        while True:
+            with self._wanted:
+                self._wanted.wait_for(lambda: self._ending or self._turns)
+                if self._ending:
+                    return
+                turns, self._turns = self._turns, {}
             for item in turns.items():
                 _carry_out(partial(turn, self._controls, *item))
 
