@@ -117,11 +117,8 @@ def _preset(controls: Controls, name: str) -> str:
 
 
 def _output(controls: Controls, text: str) -> str:
-    if text in {one["name"] for one in controls.outputs()}:
-        controls.remove_output(text)
-        return f"{text} is off."
-    controls.add_output(text)
-    return f"{text} is being switched on."
+    on = controls.switch_output(text)
+    return f"{text} is being switched on." if on else f"{text} is off."
 
 
 def _stop(controls: Controls, _: str) -> str:

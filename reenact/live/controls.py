@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from reenact.live.problems import problems
 from reenact.live.session import Session
 from reenact.live.settings import change, walk
 from reenact.sinks.fanout import check_not_replaced, check_outputs
-from reenact.sinks.recording import Recording
+from reenact.sinks.recordings import Recordings
 from reenact.storage import expanded
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image
@@ -90,18 +90,19 @@ class Controls:
         self.remotes: dict[str, str] = {}
         self.on_switch: Callable[[str], None] = lambda name: None
         self.on_wait: Callable[[Mapping[str, Any]], None] = lambda values: None
-        self._recording = Recording(session.output)
+        self._recordings = Recordings(session.output)
         self._store = store
         self._inputs = dict(inputs or {})
         self.own = own or OwnSettings(store or TargetStore())
         self._refused: dict[str, str] = {}
         self._now_s = now_s
         self._start_s = now_s()
-        self._switching = threading.Lock()
+        self._switching_outputs = threading.Lock()
         self._prepared: PreparedTarget | None = None
         self._first = target
-        self._requesting = threading.Lock()
+        self._requests = threading.Condition()
         self._newest_request = _Request(target)
+        self._preparing = False
         self._updates = 0
         self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
@@ -216,8 +217,8 @@ class Controls:
         Raises:
             ReenactError: there is no such target, or it cannot be drawn; the old one stays.
         """
-        with self._requesting:
-            self._newest_request = request = _Request(name)
+        with self._requests:
+            request = self._ask_for(name)
         return self._switch(request)
 
     def step_target(self, step: int) -> tuple[str, bool]:
@@ -226,19 +227,44 @@ class Controls:
         The order is the gallery's; a file with which the session began comes last. The next step
         passes one that cannot be drawn. Returns the name, and otherwise as `switch_target`.
         """
-        with self._requesting:
+        with self._requests:
             names = [*BUILT_IN, *(self._store or TargetStore()).list()]
             if self._first not in ("", *names) and expanded(self._first).exists():
                 names.append(self._first)
             last = self._newest_request.name
             here = last if last in names else self.target
             start = names.index(here) if here in names else -(step > 0)
-            self._newest_request = request = _Request(names[(start + step) % len(names)])
+            request = self._ask_for(names[(start + step) % len(names)])
         return request.name, self._switch(request)
 
+    def _ask_for(self, name: str) -> _Request:
+        """Make this the newest request; those that wait for their turn give way to it."""
+        self._newest_request = request = _Request(name)
+        self._requests.notify_all()
+        return request
+
+    @contextlib.contextmanager
+    def _turn(self, request: _Request | None = None) -> Iterator[bool]:
+        """Let one thread at a time prepare a target; a request that is old gets False at once."""
+
+        def gave_way() -> bool:
+            return request is not None and request is not self._newest_request
+
+        with self._requests:
+            self._requests.wait_for(lambda: gave_way() or not self._preparing)
+            mine = not gave_way()
+            self._preparing = self._preparing or mine
+        try:
+            yield mine
+        finally:
+            if mine:
+                with self._requests:
+                    self._preparing = False
+                    self._requests.notify_all()
+
     def _switch(self, request: _Request) -> bool:
-        with self._switching:
-            if request is not self._newest_request:
+        with self._turn(request) as mine:
+            if not mine:
                 return False
             changes, shown = self.own.changes(request.name, self.settings())
             prepared = self._prepare(request.name, self._tried(changes))
@@ -282,7 +308,7 @@ class Controls:
         resized = any(known[name] != values[name] for name in values.keys() & _PREPARED)
         opens_backdrop = values.get("output.background", "keep") != "keep"
         # A pending switch decides the target and the other settings.
-        with self._switching if resized or opens_backdrop else contextlib.nullcontext():
+        with self._turn() if resized or opens_backdrop else contextlib.nullcontext():
             tried = self._tried(values)
             prepared = self._prepare(self.target, tried) if resized else None
             if opens_backdrop:
@@ -311,7 +337,7 @@ class Controls:
 
     def keep_settings(self) -> list[str]:
         """Make what changed since the target was chosen its own, see `OwnSettings.keep`."""
-        with self._switching:
+        with self._turn():
             return self.own.keep(self.target, self.settings())
 
     def mirror(self) -> bool:
@@ -387,6 +413,29 @@ class Controls:
         self._refused.pop(text, None)
         return self.session.output.add(sink, text)
 
+    def switch_output(self, text: str, on: bool | None = None) -> bool:
+        """Switch an output on or off; None: off if it is on or has failed, else on.
+
+        An output that has failed is opened again. Requests of several threads come one after the
+        other, so that none of them adds it twice.
+
+        Returns:
+            Whether it is on now.
+
+        Raises:
+            ReenactError: see `add_output`.
+        """
+        with self._switching_outputs:
+            errors = {one["name"]: one["error"] for one in self.outputs()}
+            if on is None:
+                on = text not in errors
+            works = errors.get(text) == ""
+            if text in errors and not (on and works):
+                self.remove_output(text)
+            if on and not works:
+                self.add_output(text)
+        return on
+
     def try_output(self, text: str) -> None:
         """Add an output; if it is rejected, `outputs` gives the reason."""
         try:
@@ -402,7 +451,7 @@ class Controls:
     @property
     def recording(self) -> Path | None:
         """The file that is being recorded; None if there is none, or if it has failed."""
-        return self._recording.file
+        return self._recordings.path
 
     def start_recording(self, path: Path | None = None, microphone: str | None = None) -> Path:
         """Record to a file.
@@ -416,16 +465,15 @@ class Controls:
         """
         from reenact.sinks.video_file import FileSettings
 
+        settings = self.session.settings
         if microphone is not None and not self.session.source.live:
             raise SinkError("Only a camera can be recorded with a microphone; record without it.")
-        if path is not None:
-            self._check_not_replaced(f"file:{path}")
-        crf = self.session.settings.sink.part("file", FileSettings).crf
-        return self._recording.start(path, crf, microphone)
+        crf = settings.sink.part("file", FileSettings).crf
+        return self._recordings.start(path, crf, microphone, replace=settings.output.overwrite)
 
     def stop_recording(self) -> Path:
         """Finish the recording; return its file. Raises SinkError if there is none or it failed."""
-        return self._recording.stop()
+        return self._recordings.stop()
 
     def delay_obs_sound(self) -> str:
         """Delay the microphones of OBS by the delay of the picture; return a message.

@@ -188,12 +188,7 @@ class Studio(ClosesOnExit):
         self._check_output(output)
         controls = self.controls
         if controls is not None:
-            errors = {one["name"]: one["error"] for one in controls.outputs()}
-            works = errors.get(output) == ""
-            if output in errors and not (on and works):  # a failed output is opened again
-                controls.remove_output(output)
-            if on and not works:
-                controls.add_output(output)
+            controls.switch_output(output, on)
         others = [one for one in self.choice.outputs if one != output]
         self._choose(outputs=(*others, output) if on else tuple(others))
 

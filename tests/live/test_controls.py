@@ -20,6 +20,7 @@ from reenact.live.presenter import Show
 from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.live.session import Session
 from reenact.sinks.fanout import SinkSet
+from reenact.sinks.recordings import Recordings
 from reenact.sinks.video_encoder import VideoEncoder
 from support.fakes import GREEN, MAGENTA, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS
@@ -238,7 +239,7 @@ def test_recordings_of_the_same_second_are_all_kept(
 ) -> None:
     monkeypatch.setattr("platformdirs.user_videos_path", lambda: tmp_path / "Videos")
     clock = Mock(now=Mock(return_value=datetime(2026, 1, 2, 3, 4, 5)))
-    monkeypatch.setattr("reenact.sinks.video_file.datetime.datetime", clock)
+    monkeypatch.setattr("reenact.sinks.recordings.datetime.datetime", clock)
     paths = []
     for _ in range(3):
         paths.append(stage.controls.start_recording())
@@ -268,6 +269,35 @@ def test_a_recording_that_fails_is_none_and_says_so(
     path = controls.start_recording(tmp_path / "two.mp4")
     stage.frames(10)
     assert controls.stop_recording() == path
+
+
+def test_a_recording_that_could_not_be_finished_is_told_until_the_next(
+    stage: Stage, tmp_path: Path
+) -> None:
+    controls = stage.controls
+    controls.start_recording(tmp_path / "one.mp4")
+    stage.frames(10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VideoEncoder, "finish", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        controls.stop_recording()
+        stage.frames(3)
+        until(lambda: "the disk is full" in stage.problems().get("outputs", ""))
+    controls.start_recording(tmp_path / "two.mp4")
+    assert stage.problems() == {}
+
+
+def test_a_recording_takes_no_name_that_another_may_still_get(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording that is ended at once may be about to make its file."""
+    monkeypatch.setattr("platformdirs.user_videos_path", lambda: tmp_path)
+    clock = Mock(now=Mock(return_value=datetime(2026, 1, 2, 3, 4, 5)))
+    monkeypatch.setattr("reenact.sinks.recordings.datetime.datetime", clock)
+    recordings = Recordings(SinkSet([FakeSink("first")]))
+    first = recordings.start(None, 18, None, replace=False)
+    with pytest.raises(SinkError, match="Nothing was recorded"):
+        recordings.stop()
+    assert recordings.start(None, 18, None, replace=False) != first
 
 
 def test_a_microphone_that_is_missing_leaves_no_recording(stage: Stage, tmp_path: Path) -> None:

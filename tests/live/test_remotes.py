@@ -9,11 +9,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRuns
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from reenact import registry
 from reenact.errors import ConfigError, ReenactError, TargetError
 from reenact.live.actions import ACTIONS, act, bindings, turn
 from reenact.live.controls import Controls
@@ -155,6 +159,48 @@ def test_the_rest_does_not_wait_for_a_target_that_is_being_prepared(
         until(lambda: controls.session.presenter.show.value == "rest")
         prepared.set()
         assert asked.get(timeout=60.0) == "robin"
+
+
+def test_the_rest_does_not_wait_for_a_knob_whose_setting_takes_long(
+    controls: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turning, turned = threading.Event(), threading.Event()
+
+    def prepare_slowly(*_: object) -> object:
+        turning.set()
+        assert turned.wait(60.0)
+        raise TargetError("The disk sleeps.")
+
+    monkeypatch.setattr(controls, "_prepare", prepare_slowly)
+    controls.session.settings.remote.use = "telepathy"
+    with Remotes(controls) as remotes:
+        remotes.turn("output.max_side", 0.5)
+        assert turning.wait(60.0)
+        remotes.act("rest")
+        until(lambda: controls.session.presenter.show.value == "rest")
+        turned.set()
+
+
+def test_an_output_that_several_switch_on_at_once_is_there_once(
+    controls: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading, loaded, load = threading.Event(), threading.Event(), registry.load
+
+    def load_slowly(group: Literal["sinks"], name: str) -> object:
+        loading.set()
+        assert loaded.wait(60.0)
+        return load(group, name)
+
+    monkeypatch.setattr("reenact.live.controls.registry.load", load_slowly)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(act, controls, "output=null")
+        assert loading.wait(60.0)
+        second = threads.submit(act, controls, "output=null")
+        with pytest.raises(StillRuns):
+            second.result(0.2)
+        loaded.set()
+        assert first.result(60.0) == "null is being switched on."
+        assert second.result(60.0) == "null is off."
 
 
 PRESS = """

@@ -248,6 +248,24 @@ def test_of_several_targets_asked_for_at_once_the_last_is_shown(
     assert (controls.target, plain_session.reenactor.target.name) == ("robin", "robin")
 
 
+def test_a_request_that_gives_way_does_not_wait(
+    plain_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a burst of requests holds a thread each until the first target is loaded."""
+    gate, controls = Gate(), Controls(plain_session, "astronaut")
+    monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
+    with ThreadPoolExecutor(64) as threads:
+        first = threads.submit(controls.switch_target, "robin")
+        assert gate.reached.wait(60.0)
+        burst = [threads.submit(controls.step_target, 1) for _ in range(50)]
+        until(lambda: sum(one.done() for one in burst) == 49)
+        assert not any(one.result()[1] for one in burst if one.done())
+        gate.passed.set()
+        assert first.result(60.0) is False
+        assert sum(one.result(60.0)[1] for one in burst) == 1
+    assert len(gate.opened) == 2
+
+
 def test_a_size_that_changes_during_a_switch_keeps_the_new_target(
     plain_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
