@@ -16,7 +16,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from types import FrameType, ModuleType
-from typing import Final
+from typing import Any, Final, TextIO, cast
 
 from reenact.cli.live import (
     EXIT_INTERRUPTED,
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     separate_python_stderr()
     _print_any_text()
     _prepare_libraries()
-    with _warnings_on_stderr(), _interrupt_on_signals():
+    with _warnings_on_stderr(), _interrupt_on_signals(), _named_stdout():
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt:
@@ -80,11 +80,47 @@ def _run(arguments: Sequence[str]) -> int:
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except OSError as error:
+        except OSError:
             # Python would try again at exit, and print a traceback.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            error.filename = "standard output"
             raise
+
+
+class _Named:
+    """A text stream whose errors give its name, because those of `write` give none."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._naming():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._naming():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = self._name
+            raise
+
+
+@contextlib.contextmanager
+def _named_stdout() -> Iterator[None]:
+    """Let errors of stdout say what could not be written while the context is open."""
+    if sys.stdout is None:
+        yield
+        return
+    with contextlib.redirect_stdout(cast("TextIO", _Named(sys.stdout, "standard output"))):
+        yield
 
 
 def _report(error: Exception) -> int:
