@@ -398,6 +398,10 @@ class RemoteSettings(PartsSection):
         "", description="the remote controls to use, such as `hotkeys, midi`; see `reenact plugins`"
     )
 
+    def used(self) -> list[str]:
+        """Return the names in `use`."""
+        return [name for name in (part.strip() for part in self.use.split(",")) if name]
+
 
 class Settings(Section):
     """All settings of `reenact live`."""

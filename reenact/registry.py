@@ -246,6 +246,24 @@ def load(group: Group, name: str) -> AnySpec:
     Raises PluginError if the name is not registered, with those that are, or if the module behind
     it could not be imported, with the cause.
     """
+    check_name(group, name)
+    entry = _entries(group)[name]
+    try:
+        spec = entry.load()
+    except Exception as error:
+        raise PluginError(
+            f"The {group[:-1]} {name!r} ({entry.value}) could not be loaded: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(spec, _SPECS[group]):
+        raise PluginError(
+            f"{entry.value} is not a {_SPECS[group].__name__}, but {type(spec).__name__}."
+        )
+    return spec
+
+
+def check_name(group: Group, name: str) -> None:
+    """Raise PluginError, with the names that are registered, if this one is not."""
     entries = _entries(group)
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
@@ -256,18 +274,6 @@ def load(group: Group, name: str) -> AnySpec:
             f"There is no {group[:-1]} called {name!r}.{hint} "
             + (f"Available: {', '.join(sorted(entries))}." if entries else "None is installed.")
         )
-    try:
-        spec = entries[name].load()
-    except Exception as error:
-        raise PluginError(
-            f"The {group[:-1]} {name!r} ({entries[name].value}) could not be loaded: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(spec, _SPECS[group]):
-        raise PluginError(
-            f"{entries[name].value} is not a {_SPECS[group].__name__}, but {type(spec).__name__}."
-        )
-    return spec
 
 
 def renderer_of(target: Target) -> str:

@@ -67,6 +67,7 @@ def test_assignments_are_read_by_their_type(
     ("text", "message"),
     [
         ("drive.intensty=1", "did you mean drive.intensity"),
+        ("remote.use=hotkey", "no remote called 'hotkey'. Did you mean hotkeys?"),
         ("fusin.mouth=1", "did you mean fusion"),
         ("fusion=1", "section.key=value"),
         ("drive.intensity", "=value, not"),

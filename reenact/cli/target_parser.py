@@ -77,6 +77,8 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
     create = _add_action(
         actions, "create", "create a target from photos or a video", commands.create, name="NAME"
     )
+    # argparse would write NAME last, where --from takes it for a file.
+    create.usage = "%(prog)s [-h] NAME --from PATH [PATH ...] [--landmarks FILE] [--yes]"
     create.add_argument(
         "--from",
         dest="sources",
@@ -128,6 +130,10 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
             "when it has seen every frame often enough. Ctrl-C ends it earlier and keeps the best "
             "state."
         ),
+    )
+    train.usage = (
+        "%(prog)s [-h] NAME [--minutes M] [--from VIDEO [VIDEO ...]] [--renderer NAME] "
+        "[--device {auto,cpu,cuda}] [--resume]"
     )
     train.add_argument("name", metavar="NAME")
     train.add_argument(

@@ -48,8 +48,7 @@ class Remotes(ClosesOnExit):
         self._threads: list[threading.Thread] = []
         self._open: dict[str, Remote] = {}
         self._absent: set[str] = set()
-        names = (name.strip() for name in controls.session.settings.remote.use.split(","))
-        for name in filter(None, names):
+        for name in controls.session.settings.remote.used():
             self._try(name)
         if controls.remotes:
             for body in (self._perform, self._turn_knobs):

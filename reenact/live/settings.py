@@ -71,11 +71,14 @@ def given_names(settings: Section, section: str = "") -> Iterator[str]:
 def _validated(values: Mapping[str, Any], place: str = "") -> Settings:
     """Return the settings; `place` begins the message of a ConfigError."""
     try:
-        return Settings.model_validate(_with_parts(values))
+        settings = Settings.model_validate(_with_parts(values))
+        for name in settings.remote.used():
+            registry.check_name("remotes", name)
     except ValidationError as error:
         raise ConfigError(place + _told(error)) from error
-    except ConfigError as error:
+    except (ConfigError, PluginError) as error:
         raise ConfigError(f"{place}{error}") from error
+    return settings
 
 
 def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Settings:

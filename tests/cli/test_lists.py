@@ -131,6 +131,22 @@ def test_settings_are_kept_with_a_target(capsys: pytest.CaptureFixture[str]) -> 
     assert "built in" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["create", "train"])
+def test_the_usage_writes_the_name_where_it_is_understood(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After --from it would be one more file."""
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["target", command, "--from", "a.png", "ada"])
+    usage = capsys.readouterr().err
+    assert 0 < usage.index("NAME") < usage.index("--from")
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["target", command, "--help"])
+    usage, _, listed = capsys.readouterr().out.partition("options:")
+    options = re.findall(r"^  (?:-h, )?(--[a-z]+)", listed, re.MULTILINE)
+    assert set(options) - {"--help"} == set(re.findall(r"--[a-z]+", usage.partition("\n\n")[0]))
+
+
 def test_targets_are_created_listed_shown_exported_renamed_and_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
