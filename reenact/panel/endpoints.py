@@ -295,6 +295,13 @@ ENDPOINTS: Final = (
         BackgroundBody,
     ),
     Endpoint(
+        "DELETE",
+        "/api/backgrounds/{name}",
+        "Delete a picture for output.background; a session that shows it goes on without",
+        lambda s, p, b: s.remove_background(p["name"]),
+        NoBody,
+    ),
+    Endpoint(
         "POST",
         "/api/outputs",
         "Switch an output on or off",

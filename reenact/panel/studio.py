@@ -29,10 +29,10 @@ from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job, Jobs
 from reenact.panel.preview import NewestPicture, PanelSink, SourceWatch
 from reenact.panel.uploads import Uploads
-from reenact.registry import available
+from reenact.registry import available, split
 from reenact.sinks.fanout import input_files
 from reenact.storage import atomic_write, data_folder
-from reenact.targets.backgrounds import add_background, check_background
+from reenact.targets.backgrounds import add_background, check_background, remove_background
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Sink
@@ -230,6 +230,16 @@ class Studio(ClosesOnExit):
         finally:
             self.uploads.forget([upload])
 
+    def remove_background(self, name: str) -> None:
+        """Delete a picture for the background; the target's own is shown if it is in use.
+
+        Raises:
+            ReenactError: there is no such picture, or it cannot be deleted.
+        """
+        if self.settings().output.background == name:
+            self.update({"output.background": "keep"})
+        remove_background(name)
+
     def load_preset(self, name: str) -> list[str]:
         """Change the settings that a preset gives, as `update` does. Raises ReenactError."""
         controls = self.running()
@@ -407,7 +417,11 @@ class Studio(ClosesOnExit):
             self._choose(target=target)
 
     def _check_output(self, output: str) -> None:
-        if output not in {*self.choice.outputs, *available("sinks")} - {"file"}:
+        """Raise SinkError for one that neither the user nor a remote control has named."""
+        kinds = {*available("sinks")} - {"file"}
+        outputs = [] if self.controls is None else self.controls.outputs()
+        here = {one["name"] for one in outputs if split(one["name"])[0] in kinds}
+        if output not in {*self.choice.outputs, *kinds, *here} - {"file"}:
             raise SinkError(f"There is no output {output}.")
 
     def _keep(self, settings: Mapping[str, Any]) -> None:

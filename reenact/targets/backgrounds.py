@@ -91,6 +91,17 @@ def add_background(name: str, picture: Path) -> str:
     return name
 
 
+def remove_background(name: str) -> None:
+    """Delete a picture. Raises ConfigError if there is none, or it cannot be deleted."""
+    path = _files().get(name)
+    if path is None:
+        raise ConfigError(f"There is no picture {name!r} in {backgrounds_folder()}.")
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be deleted: {error.strerror}.") from error
+
+
 def check_size(path: Path) -> None:
     """Raise SourceError if a picture's file is larger than `MAX_BYTES`."""
     try:

@@ -16,6 +16,7 @@ import pytest
 
 from reenact import registry
 from reenact.live.pipeline import Reenactor
+from reenact.targets.backgrounds import background_names
 from reenact.targets.manual_landmarks import POINTS
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import portrait
@@ -330,6 +331,14 @@ def test_a_picture_is_added_as_background_and_the_shape_is_chosen(
     page.tab.get_by_label("Shape of the picture").select_option("16:9, as in calls")
     until(lambda: state(filmed)["size"] == [1280, 720], 60.0)
     assert page.serious() == []
+    page.button("Delete this picture …").click()
+    dialog = page.tab.get_by_role("dialog")
+    assert page.serious() == []
+    dialog.get_by_role("button", name="Delete").click()
+    until(lambda: filmed.studio.settings().output.background == "keep", 60.0)
+    until(lambda: background.input_value() == "keep")
+    assert background_names() == []
+    assert not page.button("Delete this picture …").is_visible()
 
 
 def test_a_clap_is_recorded_when_it_is_seen(

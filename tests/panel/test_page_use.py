@@ -364,6 +364,32 @@ def test_a_session_that_is_on_the_air_ends_only_if_that_is_confirmed(
         page.tab.locator(".steps").wait_for()
 
 
+def test_an_output_that_is_on_the_air_is_switched_off_only_if_that_is_confirmed(
+    page: Page, panel: Panel
+) -> None:
+    page.begin()
+    controls = panel.studio.running()
+    controls.add_output("null")
+    dialog = page.tab.get_by_role("dialog")
+    with ring_name() as name:
+        output = f"obs:{name}"
+        controls.add_output(output)
+        page.open("Outputs")
+        switch = page.tab.locator(f'[data-output="{output}"]')
+        until(switch.is_checked)
+        switch.click()
+        dialog.get_by_text("Leave the call first: without new pictures for OBS").wait_for()
+        dialog.get_by_role("button", name="Cancel").click()
+        until(switch.is_checked)
+        panel.frames(10)
+        assert output in controls.on_air()
+        page.tab.locator('[data-output="null"]').click()  # nobody sees it
+        until(lambda: "null" not in [one["name"] for one in controls.outputs()])
+        switch.click()
+        dialog.get_by_role("button", name="Switch off anyway").click()
+        until(lambda: controls.on_air() == [])
+
+
 def test_a_session_that_is_not_on_the_air_ends_at_once(page: Page, panel: Panel) -> None:
     page.begin()
     panel.studio.running().add_output("null")

@@ -19,6 +19,7 @@ from reenact.targets.backgrounds import (
     background_names,
     check_background,
     read_background,
+    remove_background,
 )
 from support.portraits import smooth_picture, write_jpeg
 
@@ -122,3 +123,14 @@ def test_a_picture_is_read_once_and_the_one_before_stays_until_the_setting_chang
         )
         assert alpha is None
         assert np.abs(picture.astype(int) - level).max() <= 1
+
+
+def test_a_picture_is_deleted_by_its_name_alone(folder: Path) -> None:
+    (folder / "beach.png").write_bytes(b"")
+    (folder.parent / "secret.png").write_bytes(b"")
+    for name in ("keep", "../secret", "beach.png", "nothing"):
+        with pytest.raises(ConfigError, match="no picture"):
+            remove_background(name)
+    remove_background("beach")
+    assert background_names() == []
+    assert (folder.parent / "secret.png").exists()

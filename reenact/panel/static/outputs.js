@@ -1,7 +1,8 @@
 // Where the picture goes, on and off while live, and the recording.
 
 import { attempt, call, send } from "./api.js";
-import { fill, h, rich, say, suggestedName, toast } from "./dom.js";
+import { ask, fill, h, rich, say, suggestedName, toast } from "./dom.js";
+import { confirmed } from "./ending.js";
 import { record, setSound, withSound } from "./keys.js";
 import { T } from "./texts.js";
 import { change, settings, widget } from "./widgets.js";
@@ -47,7 +48,11 @@ export class OutputsTab {
       onchange: () => this.addBackground(this.file.files[0]),
     });
     const add = h("button.quiet", { type: "button", onclick: () => this.file.click() }, T.outputs.addBackground);
-    this.adding = h("div.row.start", add, this.file);
+    this.remove = h(
+      "button.quiet", { type: "button", hidden: true, onclick: () => this.removeBackground() },
+      T.outputs.removeBackground,
+    );
+    this.adding = h("div.row.start", add, this.file, this.remove);
     const sound = h("input", {
       type: "checkbox",
       role: "switch",
@@ -95,7 +100,31 @@ export class OutputsTab {
     await this.opened();
   }
 
+  /** The background that is chosen, if it is a picture of the user's; else "". */
+  get ownBackground() {
+    const chosen = this.picture.querySelector('[data-setting="output.background"]')?.value ?? "";
+    return chosen in T.choices["output.background"] ? "" : chosen;
+  }
+
+  async removeBackground() {
+    const name = this.ownBackground;
+    const { title, help, accept, cancel } = T.outputs.removal;
+    if (!name || !(await ask(title(name), h("p", help), accept, cancel))) return;
+    await attempt("DELETE", `backgrounds/${encodeURIComponent(name)}`);
+    await this.opened();
+  }
+
+  /** Switch an output, off only after asking while a call or stream may show it. */
+  async switchOutput(output, on) {
+    this.sending.add(output);
+    if (on || (await confirmed(this.page, T.ending.output, (name) => name === output)))
+      await attempt("POST", "outputs", { output, on });
+    this.sending.delete(output);
+    this.update(this.page.state());
+  }
+
   update(state) {
+    this.remove.hidden = !this.ownBackground;
     const session = state?.session;
     if (!session || !this.known) return;
     const typed = session.outputs
@@ -106,11 +135,7 @@ export class OutputsTab {
     const all = [...this.known, ...typed];
     fill(this.list, all, () =>
       all.map((one) =>
-        outputChoice(one, false, async (on) => {
-          this.sending.add(one.output);
-          await attempt("POST", "outputs", { output: one.output, on });
-          this.sending.delete(one.output);
-        }),
+        outputChoice(one, false, (on) => this.switchOutput(one.output, on)),
       ),
     );
     for (const box of this.list.querySelectorAll("input")) {

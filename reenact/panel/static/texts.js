@@ -50,8 +50,8 @@ export const T = {
   },
 
   ending: {
-    title: "Stop while on the air?",
-    accept: "Stop anyway",
+    session: { title: "Stop while on the air?", accept: "Stop anyway" },
+    output: { title: "Switch off while on the air?", accept: "Switch off anyway" },
     help: (outputs) =>
       `Leave the call first: without new pictures for ${outputs}, it may switch to your real ` +
       "webcam by itself.",
@@ -324,6 +324,14 @@ export const T = {
     picture: "Picture",
     background: "Background",
     addBackground: "Use a picture of mine …",
+    removeBackground: "Delete this picture …",
+    removal: {
+      title: (name) => `Delete ${name}?`,
+      help: "The background of the target’s own picture is shown then. A preset that names this " +
+        "picture can no longer be used.",
+      accept: "Delete",
+      cancel: "Cancel",
+    },
     sound: "Sound in OBS",
     soundHelp: "Delays OBS’s microphones as much as the picture, so that voice and lips agree.",
     delaySound: "Match the microphones",
