@@ -116,6 +116,31 @@ def test_a_senders_clock_that_is_ahead_delays_nothing() -> None:
         assert source.read() is not None
 
 
+def test_datagrams_that_are_no_osc_are_passed_over_in_silence(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Anybody who can reach the port may send them, as often as they like."""
+    damaged = b"#bundle\0" + bytes(8) + (20).to_bytes(4, "big") + b"x" * 20
+    port = free_port()
+    with VmcSource(port) as source, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for datagram in (b"", b"\xff\xfe", b"/" + b"\xff" * 7, b"#bundle\0", damaged):
+            sender.sendto(datagram, ("127.0.0.1", int(port)))
+        client = UDPClient("127.0.0.1", int(port))
+        for number in range(500):
+            value = OscMessageBuilder(protocol.VALUE)
+            value.add_arg(f"Toe{number}")
+            value.add_arg(0.5)
+            client.send(value.build())
+            time.sleep(0.0005)  # else the system drops some
+        client.send(OscMessageBuilder(protocol.APPLY).build())
+        assert source.read() is not None
+        client.send(value.build())
+        time.sleep(0.1)
+        assert source._shapes == {}
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_network_that_is_gone_for_a_moment_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -45,6 +45,11 @@ _SHAPES: Final[dict[str, tuple[str, ...]]] = {
     "eye_wide": ("EyeWideLeft", "EyeWideRight"),
 }
 
+NAMES: Final = frozenset(
+    name.lower() for names in (*_SHAPES.values(), ("MouthClose",)) for name in names
+)
+"""The blend shapes that `action_units` reads, in lower case."""
+
 
 def blend_shapes(units: Array) -> dict[str, float]:
     """Return ARKit's blend shapes, 0 to 1, for (17,) action units."""

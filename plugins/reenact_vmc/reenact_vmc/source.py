@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any, Final
@@ -10,6 +11,7 @@ import numpy as np
 from pydantic import Field
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
+from typing_extensions import override
 
 from reenact.config import Section
 from reenact.errors import SourceError
@@ -28,6 +30,8 @@ _IOD_PX: Final = 100.0
 _POLL_S: Final = 0.05
 _SILENT_S: Final = 2.0
 
+_log = logging.getLogger(__name__)
+
 
 class VmcSettings(Section):
     """Settings of the source."""
@@ -35,6 +39,19 @@ class VmcSettings(Section):
     listen: str = Field(
         default="127.0.0.1", description="the address to listen on; 0.0.0.0: the whole network"
     )
+
+
+class _Server(BlockingOSCUDPServer):
+    """Passes over what is no OSC, because anybody may send anything to a UDP port."""
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        _log.debug("A datagram is no OSC.", exc_info=True)
+
+
+def _is_no_complaint(record: logging.LogRecord) -> bool:
+    """Return False for what pythonosc logs, through the root logger, of each damaged bundle."""
+    return record.module != "osc_bundle"
 
 
 class VmcSource(ClosesOnExit):
@@ -69,7 +86,7 @@ class VmcSource(ClosesOnExit):
         dispatcher.map(protocol.VALUE, self._value)
         dispatcher.map(protocol.APPLY, self._apply)
         try:
-            self._server = BlockingOSCUDPServer((listen, number), dispatcher)
+            self._server = _Server((listen, number), dispatcher)
         except OSError as error:
             raise SourceError(
                 f"Nothing can listen on {listen}:{number} ({error.strerror}); close the program "
@@ -83,6 +100,7 @@ class VmcSource(ClosesOnExit):
         self._closed = False
         self._neutral = face_model().mean.reshape(-1, 3)
         self._black = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        logging.getLogger().addFilter(_is_no_complaint)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="reenact_vmc", daemon=True
         )
@@ -121,6 +139,7 @@ class VmcSource(ClosesOnExit):
             self._arrived.notify_all()
         self._server.shutdown()
         self._server.server_close()
+        logging.getLogger().removeFilter(_is_no_complaint)
 
     def _bone(self, _: str, *values: Any) -> None:
         if len(values) == 8 and values[0] == protocol.HEAD and _are_numbers(values[1:]):
@@ -129,8 +148,10 @@ class VmcSource(ClosesOnExit):
 
     def _value(self, _: str, *values: Any) -> None:
         if len(values) == 2 and isinstance(values[0], str) and _are_numbers(values[1:]):
-            with self._arrived:
-                self._shapes[values[0]] = float(values[1])
+            name = values[0].lower()
+            if name in protocol.NAMES:
+                with self._arrived:
+                    self._shapes[name] = float(values[1])
 
     def _apply(self, _: str, *values: Any) -> None:
         with self._arrived:
