@@ -6,6 +6,7 @@ Any thread may call.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -219,6 +220,18 @@ def write_json(path: Path, value: Any) -> None:
     with atomic_write(path) as partial:
         # A file's name may hold bytes that are not text.
         partial.write_text(f"{text}\n", encoding="utf-8", errors="replace")
+
+
+def npz_bytes(**arrays: Array) -> bytes:
+    """Return arrays as the content of a compressed .npz file.
+
+    If the disk is full, numpy's own writing into a file ends with a traceback on stderr as well.
+    """
+    import numpy as np
+
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
 
 
 def write_png(path: Path, image: Image) -> None:

@@ -110,6 +110,7 @@ class Fusion:
         self.limited = np.zeros(len(LIMITED) + 1, bool)
         self._trust = TrackerTrust()
         self._saved = 0.0
+        self._save_problem = ""
         self.stored = None if identity else self._stored()
         self._identity = identity or self._identity_of(self.stored)
         self._blinks = BlinkDepths()
@@ -358,7 +359,9 @@ class Fusion:
         try:
             self._neutrals.save(self._actor.name, identity.goal)
         except ReenactError as error:
-            log.warning("%s", error)
+            if str(error) != self._save_problem:
+                self._save_problem = str(error)
+                log.warning("%s", error)
 
 
 def _warn(problem: str) -> None:

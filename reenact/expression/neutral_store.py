@@ -16,7 +16,7 @@ import numpy as np
 
 from reenact.errors import ReenactError
 from reenact.face.topology import N_LANDMARKS
-from reenact.storage import atomic_write, data_folder
+from reenact.storage import atomic_write, data_folder, npz_bytes
 from reenact.types import Array
 
 _MAX_FILE_BYTES: Final = 200_000
@@ -71,5 +71,5 @@ class NeutralStore:
         """
         path = self.path(name)
         with atomic_write(path, error=ReenactError, parents=True) as partial:
-            np.savez(partial, neutral=neutral.astype(np.float32))
+            partial.write_bytes(npz_bytes(neutral=neutral.astype(np.float32)))
         return path

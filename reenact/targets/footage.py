@@ -23,7 +23,7 @@ from reenact.face.topology import N_LANDMARKS
 from reenact.imaging import resized_square
 from reenact.sinks.video_file import write_video
 from reenact.sources.video_file import VideoSource
-from reenact.storage import atomic_write, file_name
+from reenact.storage import atomic_write, file_name, npz_bytes
 from reenact.targets.clip_files import clips_in, load_landmarks
 from reenact.targets.video_scan import VideoFaces, cut
 from reenact.types import Array, Image, Tracker
@@ -100,7 +100,7 @@ def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -
             yield cut(picture, faces.box, side_px)
 
     write_video(path, crops(), _FPS, _CRF, _TAGS)
-    np.savez_compressed(path.with_suffix(".npz"), landmarks=np.stack(landmarks))
+    path.with_suffix(".npz").write_bytes(npz_bytes(landmarks=np.stack(landmarks)))
 
 
 def read_footage(folder: Path, size_px: int) -> list[Footage]:

@@ -29,6 +29,7 @@ from reenact.imaging import crop_image, encoded
 from reenact.sinks.video_file import write_video
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
+from reenact.storage import npz_bytes
 from reenact.targets.clip_files import UNRELATED
 from reenact.targets.video_scan import Box, CutDetector, cut, square
 from reenact.training.labels import label
@@ -235,4 +236,4 @@ def _coloured(picture: Image, grey: bool) -> Image:
 def _store_landmarks(beside: Path, points: Array, labels: Mapping[str, NDArray[Any]]) -> None:
     """Write NAME.npz beside a clip or photo in half precision: 1/8 px at a side of 256."""
     path = beside.with_suffix(".npz")
-    np.savez_compressed(path, landmarks=points.astype(np.float16), **labels)
+    path.write_bytes(npz_bytes(landmarks=points.astype(np.float16), **labels))

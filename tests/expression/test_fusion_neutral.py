@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -71,6 +74,33 @@ def test_a_fresh_neutral_does_not_become_the_stored_one() -> None:
     for number in range(100):
         fusion.express(in_picture(another_face()), number / FPS)
     assert NeutralStore().load("default") is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the file size")
+def test_a_full_disk_under_the_neutral_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        fusion = stored_fusion(ActorSettings())
+        for number in range(90):
+            if number % 30 == 15:
+                fusion.set_neutral()
+            fusion.express(in_picture(another_face()), number / FPS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    told = [one.getMessage() for one in caplog.records]
+    assert len(told) == 1
+    assert "default.npz cannot be written" in told[0]
+    gc.collect()
+    assert unraisable == []
 
 
 def test_a_source_that_starts_again_is_no_trouble() -> None:
