@@ -147,7 +147,7 @@ class SinkSpec(Spec[S]):
         argument: how its argument is shown in help; "": it takes none.
         alpha: a target without its background (`Frame.alpha`) stays so.
         needs: the device that it needs, such as "a display"; "": it works on every machine.
-        on_air: a call or stream may show it, so that the panel asks before a session with it ends.
+        on_air: a call or stream may show it, so that the panel asks before it ends.
     """
 
     build: Callable[[str, S], Sink]

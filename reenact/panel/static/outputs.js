@@ -117,10 +117,10 @@ export class OutputsTab {
   /** Switch an output, off only after asking while a call or stream may show it. */
   async switchOutput(output, on) {
     this.sending.add(output);
-    if (on || (await confirmed(this.page, T.ending.output, (name) => name === output)))
-      await attempt("POST", "outputs", { output, on });
+    const wanted = on || (await confirmed(this.page, T.ending.output, (name) => name === output));
+    if (wanted) await attempt("POST", "outputs", { output, on });
     this.sending.delete(output);
-    this.update(this.page.state());
+    if (!wanted) this.update(this.page.state()); // the switch shows again that it is on
   }
 
   update(state) {
