@@ -78,7 +78,10 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         actions, "create", "create a target from photos or a video", commands.create, name="NAME"
     )
     # argparse would write NAME last, where --from takes it for a file.
-    create.usage = "%(prog)s [-h] NAME --from PATH [PATH ...] [--landmarks FILE] [--yes]"
+    create.usage = (
+        "%(prog)s [-h] NAME --from PATH [PATH ...] [--face N|largest|centre] [--landmarks FILE] "
+        "[--yes]"
+    )
     create.add_argument(
         "--from",
         dest="sources",

@@ -10,8 +10,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from reenact.live.presets import OwnSettings, live_settings, preset_path, read_p
 from reenact.live.problems import problems
 from reenact.live.session import Session
 from reenact.live.settings import change, walk
+from reenact.live.slot import Request, Turns
 from reenact.sinks.fanout import check_not_replaced, check_outputs
 from reenact.sinks.recordings import Recordings
 from reenact.storage import expanded
@@ -45,13 +45,6 @@ _WARM_UP_S: Final = 5.0
 
 _PREPARED: Final = frozenset({"renderer.size", "output.max_side", "output.shape", "fusion.mode"})
 """Settings whose change requires preparing the target again."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Request:
-    """A target that was asked for by name."""
-
-    name: str
 
 
 class Controls:
@@ -100,9 +93,7 @@ class Controls:
         self._switching_outputs = threading.Lock()
         self._prepared: PreparedTarget | None = None
         self._first = target
-        self._requests = threading.Condition()
-        self._newest_request = _Request(target)
-        self._preparing = False
+        self._turns = Turns(target)
         self._updates = 0
         self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
@@ -217,9 +208,7 @@ class Controls:
         Raises:
             ReenactError: there is no such target, or it cannot be drawn; the old one stays.
         """
-        with self._requests:
-            request = self._ask_for(name)
-        return self._switch(request)
+        return self._switch(self._turns.ask(name))
 
     def step_target(self, step: int) -> tuple[str, bool]:
         """Fade to the target that is `step` places after the one last asked for, in a circle.
@@ -227,48 +216,23 @@ class Controls:
         The order is the gallery's; a file with which the session began comes last. The next step
         passes one that cannot be drawn. Returns the name, and otherwise as `switch_target`.
         """
-        with self._requests:
+        with self._turns.lock:
             names = [*BUILT_IN, *(self._store or TargetStore()).list()]
             if self._first not in ("", *names) and expanded(self._first).exists():
                 names.append(self._first)
-            last = self._newest_request.name
+            last = self._turns.newest.name
             here = last if last in names else self.target
             start = names.index(here) if here in names else -(step > 0)
-            request = self._ask_for(names[(start + step) % len(names)])
+            request = self._turns.ask(names[(start + step) % len(names)])
         return request.name, self._switch(request)
 
-    def _ask_for(self, name: str) -> _Request:
-        """Make this the newest request; those that wait for their turn give way to it."""
-        self._newest_request = request = _Request(name)
-        self._requests.notify_all()
-        return request
-
-    @contextlib.contextmanager
-    def _turn(self, request: _Request | None = None) -> Iterator[bool]:
-        """Let one thread at a time prepare a target; a request that is old gets False at once."""
-
-        def gave_way() -> bool:
-            return request is not None and request is not self._newest_request
-
-        with self._requests:
-            self._requests.wait_for(lambda: gave_way() or not self._preparing)
-            mine = not gave_way()
-            self._preparing = self._preparing or mine
-        try:
-            yield mine
-        finally:
-            if mine:
-                with self._requests:
-                    self._preparing = False
-                    self._requests.notify_all()
-
-    def _switch(self, request: _Request) -> bool:
-        with self._turn(request) as mine:
+    def _switch(self, request: Request) -> bool:
+        with self._turns.take(request) as mine:
             if not mine:
                 return False
             changes, shown = self.own.changes(request.name, self.settings())
             prepared = self._prepare(request.name, self._tried(changes))
-            if request is not self._newest_request:
+            if request is not self._turns.newest:
                 return False
             self.own.shown = shown
             self._change(changes)
@@ -308,7 +272,7 @@ class Controls:
         resized = any(known[name] != values[name] for name in values.keys() & _PREPARED)
         opens_backdrop = values.get("output.background", "keep") != "keep"
         # A pending switch decides the target and the other settings.
-        with self._turn() if resized or opens_backdrop else contextlib.nullcontext():
+        with self._turns.take() if resized or opens_backdrop else contextlib.nullcontext():
             tried = self._tried(values)
             prepared = self._prepare(self.target, tried) if resized else None
             if opens_backdrop:
@@ -337,7 +301,7 @@ class Controls:
 
     def keep_settings(self) -> list[str]:
         """Make what changed since the target was chosen its own, see `OwnSettings.keep`."""
-        with self._turn():
+        with self._turns.take():
             return self.own.keep(self.target, self.settings())
 
     def mirror(self) -> bool:

@@ -1,4 +1,4 @@
-"""The hand-over between two threads: a slot that holds one item.
+"""The hand-over between threads: a slot that holds one item, and turns for the newest request.
 
 A longer queue would only add latency: if the renderer is slower than the camera, each further
 place delays the picture by one frame and adds no throughput.
@@ -6,7 +6,10 @@ place delays the picture by one frame and adds no throughput.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from reenact.live.clock import SYSTEM_CLOCK, Clock
@@ -96,3 +99,53 @@ class Slot(Generic[T]):
             self._finished = self._closed = True
             self._changed.notify_all()
             return dropped
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """Something that was asked for by name; each is another one, whatever the name."""
+
+    name: str
+
+
+class Turns:
+    """Lets one thread at a time work; a request for which there is a newer one gives way at once.
+
+    Args:
+        first: the name that counts as the newest request at first.
+
+    Attributes:
+        lock: while a thread holds it, no other one can make a request.
+        newest: the newest request.
+    """
+
+    def __init__(self, first: str) -> None:
+        self.lock = threading.Condition()
+        self.newest = Request(first)
+        self._taken = False
+
+    def ask(self, name: str) -> Request:
+        """Make a request, which is then the newest, and return it."""
+        with self.lock:
+            self.newest = Request(name)
+            self.lock.notify_all()
+            return self.newest
+
+    @contextmanager
+    def take(self, request: Request | None = None) -> Iterator[bool]:
+        """Wait for a turn; give False, at once, to a request that has given way."""
+
+        def gave_way() -> bool:
+            return request is not None and request is not self.newest
+
+        with self.lock:
+            self.lock.wait_for(lambda: gave_way() or not self._taken)
+            mine = not gave_way()
+            self._taken = self._taken or mine
+        try:
+            yield mine
+        finally:
+            if mine:
+                with self.lock:
+                    self._taken = False
+                    self.lock.notify_all()

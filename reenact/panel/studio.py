@@ -7,57 +7,46 @@ here; the thread that waits in `next_start` carries it out.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import queue
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reenact.config import Settings
-from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
+from reenact.errors import ReenactError, SinkError, SourceError, TargetError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.actions import STEPS, act
 from reenact.live.controls import Controls
 from reenact.live.presets import OwnSettings, assigned
 from reenact.live.session import Session
 from reenact.live.settings import given_names, load_settings, walk
+from reenact.panel.choice import (
+    Choice,
+    is_camera,
+    keep_choice,
+    kept_choice,
+    lasting_source,
+    source_name,
+)
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job, Jobs
 from reenact.panel.preview import NewestPicture, PanelSink, SourceWatch
 from reenact.panel.uploads import Uploads
 from reenact.registry import available, split
 from reenact.sinks.fanout import input_files
-from reenact.storage import atomic_write, data_folder
 from reenact.targets.backgrounds import add_background, check_background, remove_background
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Sink
 
 if TYPE_CHECKING:
-    from reenact.sources.camera_devices import CameraInfo
+    pass
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The user's choices; stored for the next start of the program.
-
-    Attributes:
-        source: such as `webcam:NAME`; "": not chosen yet.
-        target: the target's name; "": not chosen yet.
-        outputs: such as `camera`; empty: only the panel shows the picture.
-        settings: changed settings by `section.key`.
-    """
-
-    source: str = ""
-    target: str = ""
-    outputs: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Studio(ClosesOnExit):
@@ -88,7 +77,7 @@ class Studio(ClosesOnExit):
         self._config = config
         self._assignments = list(assignments)
         load_settings(config, self._assignments)  # reports a mistake immediately
-        self.choice = _kept_choice()
+        self.choice = kept_choice()
         self.controls: Controls | None = None
         self.picture, self.actor = NewestPicture(), NewestPicture()
         self.jobs, self.uploads = Jobs(), Uploads()
@@ -147,7 +136,7 @@ class Studio(ClosesOnExit):
         """
         if not source or not target:
             raise ReenactError("Choose a camera and a target first.")
-        source = _lasting_source(source)
+        source = lasting_source(source)
         self._check_source(source)
         self._check_target(target)
         self._choose(source=source, target=target, outputs=tuple(outputs))
@@ -268,7 +257,7 @@ class Studio(ClosesOnExit):
 
     def watch_source(self, source: str) -> None:
         """Show what a source sees before a session uses it; "" ends that."""
-        source = _lasting_source(source)
+        source = lasting_source(source)
         with self._watching:
             watch = self._watch
             if watch is not None and watch.text == source and self.controls is None:
@@ -303,10 +292,10 @@ class Studio(ClosesOnExit):
             if not camera.is_loopback
         ]
         known = {camera["source"] for camera in cameras}
-        kept = "" if _is_camera(self.choice.source) else self.choice.source
+        kept = "" if is_camera(self.choice.source) else self.choice.source
         return cameras + [
-            {"source": text, "name": _source_name(text)}
-            for text in dict.fromkeys((_lasting_source(self._offered_source, plugged_in), kept))
+            {"source": text, "name": source_name(text)}
+            for text in dict.fromkeys((lasting_source(self._offered_source, plugged_in), kept))
             if text and text not in known
         ]
 
@@ -436,73 +425,12 @@ class Studio(ClosesOnExit):
 
     def _choose(self, **changes: Any) -> None:
         self.choice = replace(self.choice, **changes)
-        kept = replace(self.choice, outputs=_lasting(self.choice.outputs))
-        text = json.dumps(asdict(kept), indent=1)
-        with (
-            contextlib.suppress(ConfigError),  # the next start then begins without choices
-            atomic_write(_choice_path(), error=ConfigError, parents=True) as partial,
-        ):
-            partial.write_text(text, encoding="utf-8")
+        keep_choice(self.choice)
 
     def _loaded_settings(self) -> Settings:
         given = {*given_names(load_settings(self._config, self._assignments))} - self._changed
         chosen = {k: v for k, v in self.choice.settings.items() if k not in given}
         return load_settings(self._config, [*self._assignments, *assigned(chosen)])
-
-
-def _is_camera(source: str) -> bool:
-    return source.partition(":")[0] == "webcam"
-
-
-def _lasting_source(source: str, cameras: Sequence[CameraInfo] | None = None) -> str:
-    """Return a source whose camera, if it is one, is named as `Studio.sources` does.
-
-    `cameras` are those of this machine; None: they are looked for.
-    """
-    from reenact.sources.camera_devices import find_camera, lasting_argument, list_cameras
-
-    if not _is_camera(source):
-        return source
-    cameras = list_cameras() if cameras is None else cameras
-    try:
-        camera = find_camera(source.partition(":")[2], cameras)
-    except SourceError:  # it is told when the source is opened
-        return source
-    return f"webcam:{lasting_argument(camera, cameras)}"
-
-
-def _source_name(source: str) -> str:
-    """Return the name of the file or folder of a source, if it has one."""
-    return source if _is_camera(source) else Path(source.partition(":")[2]).name or source
-
-
-def _choice_path() -> Path:
-    return data_folder() / "panel" / "choice.json"
-
-
-def _kept_choice() -> Choice:
-    try:
-        kept = json.loads(_choice_path().read_text(encoding="utf-8"))
-        outputs = _lasting(str(output) for output in kept["outputs"])
-        settings = {k: v for k, v in dict(kept["settings"]).items() if _is_valid(k, v)}
-        return Choice(str(kept["source"]), str(kept["target"]), outputs, settings)
-    except (OSError, ValueError, KeyError, TypeError):
-        return Choice()
-
-
-def _is_valid(name: str, value: Any) -> bool:
-    """Return False for a setting that this version does not know, or a background that is gone."""
-    try:
-        check_background(load_settings(None, assigned({name: value})).output.background)
-    except ReenactError as error:
-        log.warning("A stored setting is not used: %s", error)
-        return False
-    return True
-
-
-def _lasting(outputs: Iterable[str]) -> tuple[str, ...]:
-    """Return the outputs that are kept for the next run: none that names a file or device."""
-    return tuple(output for output in outputs if ":" not in output)
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -185,9 +185,9 @@ def test_quick_steps_each_count(plain_session: Session, monkeypatch: pytest.Monk
         steps = [threads.submit(controls.step_target, 1)]
         assert gate.reached.wait(60.0)
         for _ in range(2):
-            last = controls._newest_request
+            last = controls._turns.newest
             steps.append(threads.submit(controls.step_target, 1))
-            until(lambda last=last: controls._newest_request is not last)  # type: ignore[misc]
+            until(lambda last=last: controls._turns.newest is not last)  # type: ignore[misc]
         gate.passed.set()
         results = [step.result(60.0) for step in steps]
     assert sorted(results) == [("astronaut", False), ("robin", False), ("robin", True)]
