@@ -179,7 +179,7 @@ def test_openings_keep_their_share_of_each_face(method: str) -> None:
 def test_an_eye_whose_blinks_are_tracked_half_way_shuts_the_targets(mirror: bool) -> None:
     """As behind glasses; known from the second blink on, of each eye by itself."""
     fusion = start(FusionSettings(mirror=mirror))
-    half_shut = canonical_face() + deviation_of(blink_left=0.6, blink_right=1)
+    half_shut = canonical_face() + deviation_of(blink_left=0.5, blink_right=0.7)
     gaps = []
     for second in (4, 5):
         for number, shape in enumerate([canonical_face(), half_shut, canonical_face()]):
