@@ -15,7 +15,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.config import RendererSettings
 from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
 from reenact.face.face_search import find_faces, find_upright_face, refine_face
@@ -54,9 +53,6 @@ from reenact.types import Array, Image, Target, Tracker
 
 MAX_PLATE_SIDE_PX: Final = 4096
 
-RENDERED_PX: Final[int] = RendererSettings().size
-"""Default side of the rendered crop."""
-
 _SIDES_PX: Final = (256, 512, 1024)
 """Possible sides of the references; the largest whose detail the first picture holds is used."""
 
@@ -67,7 +63,7 @@ _MIN_SOURCE_SHARE: Final = 0.75
 """A picture holds the detail of a side if its own crop has at least this fraction of that side."""
 
 _MIN_DETAIL: Final = 0.5
-"""A face whose source has less than this fraction of the rendered side causes a warning."""
+"""A face whose source has less than this fraction of the smallest side causes a warning."""
 
 _MAX_TURN_DEG: Final = 40
 """A target all of whose pictures show a face turned by more than this causes a warning."""
@@ -116,7 +112,6 @@ def create_target(
     metadata: Mapping[str, str] | None = None,
     landmarks: Array | Points | None = None,
     footage: Path | None = None,
-    rendered_px: int = RENDERED_PX,
 ) -> Target:
     """Make a target from pictures or videos of one face.
 
@@ -135,7 +130,6 @@ def create_target(
         landmarks: (478, 3) px landmarks of the only photo, or some of its points by name, for faces
             that the tracker does not recognise; see `manual_landmarks.fit_landmarks`.
         footage: folder for the crops of the videos, to train on; see `footage`. None: not stored.
-        rendered_px: side of the rendered crop; a face too small for it causes a warning.
 
     Raises:
         SourceError: a file is missing, empty, damaged, or neither picture nor video.
@@ -153,7 +147,7 @@ def create_target(
     else:
         raise TargetError("Landmarks placed by hand belong to one photo; name only that photo.")
     for path, part in zip(paths, material, strict=True):
-        _check_size(Path(path).name, part.box[2], rendered_px)
+        _check_size(file_name(Path(path)), part.box[2])
     notes = {"from": ", ".join(file_name(Path(path)) for path in paths)}
     if isinstance(landmarks, Mapping):
         notes["expressions"] = "relative"  # drawn eyes are large, not wide open
@@ -395,14 +389,13 @@ def _fitted(image: Image, placed: Points, path: Path, tracker: Tracker) -> Array
     return fit_landmarks(placed)
 
 
-def _check_size(label: str, side_px: int, rendered_px: int) -> None:
-    if side_px < _MIN_DETAIL * rendered_px:
+def _check_size(label: str, side_px: int) -> None:
+    if side_px < _MIN_DETAIL * _SIDES_PX[0]:
         _log.warning(
-            "The face in %s is only about %d px high and will be rendered at %d px; a larger "
-            "picture of it gives a sharper target.",
+            "The face in %s is only about %d px high; a larger picture of it gives a sharper "
+            "target.",
             label,
             round(FACE_SHARE * side_px),
-            round(FACE_SHARE * rendered_px),
         )
 
 

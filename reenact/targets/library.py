@@ -13,7 +13,7 @@ from reenact.config import TrackingSettings
 from reenact.errors import TargetError, quoted
 from reenact.sources.video_file import VideoSource
 from reenact.storage import DEMO_ACTOR, expanded
-from reenact.targets.builder import RENDERED_PX, create_target, resize_target, target_from_image
+from reenact.targets.builder import create_target, resize_target, target_from_image
 from reenact.targets.exchange_file import SUFFIX
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image, Target, Tracker
@@ -85,11 +85,8 @@ def open_target(
                 f"{quoted(str(path))}`, and use it by its name."
             )
         notes = {"consent": "not asked: made on the fly"}
-        rendered_px = size_px or RENDERED_PX
         with closing(make_tracker()) as tracker:
-            target = create_target(
-                path.stem, [path], tracker, metadata=notes, rendered_px=rendered_px
-            )
+            target = create_target(path.stem, [path], tracker, metadata=notes)
         _log.warning("%s is used as a target without asking whether you may use the face.", path)
     else:
         known = ", ".join((*store.list(), *BUILT_IN))
