@@ -101,7 +101,10 @@ def test_a_command_is_one_that_the_program_takes(command: Command) -> None:
     if config is not None and config.parts[0] in ("configs", "plugins"):
         file = repository() / config
     if command.words[:1] != ("train",) and "assignments" in typed:
-        load_settings(file, typed["assignments"])
+        remotes = [text for text in typed["assignments"] if text.startswith("remote.use=")]
+        named = {name.strip() for text in remotes for name in text.partition("=")[2].split(",")}
+        assert named <= parts("remotes")  # a plugin's page names one that may not be installed
+        load_settings(file, [text for text in typed["assignments"] if text not in remotes])
     elif file is not None:
         read_training_file(file, typed["assignments"])
 
