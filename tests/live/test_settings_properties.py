@@ -24,6 +24,8 @@ FIELDS = {
 """The JSON schema of every setting."""
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
+WORDS = st.characters(exclude_categories=("Cs", "Cc", "No", "Nl"))
+"""Without numerals such as ², which \\w matches in Python and not in the patterns of pydantic."""
 
 
 def values(entry: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -38,7 +40,7 @@ def values(entry: dict[str, Any]) -> st.SearchStrategy[Any]:
         low, high = entry.get("minimum", entry.get("exclusiveMinimum")), entry["maximum"]
         return st.floats(low, high, exclude_min="exclusiveMinimum" in entry)
     if "pattern" in entry:
-        return st.from_regex(entry["pattern"], fullmatch=True)
+        return st.from_regex(entry["pattern"], fullmatch=True, alphabet=WORDS)
     longest = entry.get("maxLength", 20)
     return TEXT.filter(lambda text: entry.get("minLength", 0) <= len(text) <= longest)
 
