@@ -25,7 +25,7 @@ from reenact.live.presenter import Show
 from reenact.live.presets import OwnSettings, live_settings, preset_path, read_preset, write_preset
 from reenact.live.problems import problems
 from reenact.live.session import Session
-from reenact.live.settings import change, walk
+from reenact.live.settings import walk
 from reenact.live.slot import Request, Turns
 from reenact.sinks.fanout import check_not_replaced, check_outputs
 from reenact.sinks.recordings import Recordings
@@ -231,7 +231,7 @@ class Controls:
             if not mine:
                 return False
             changes, shown = self.own.changes(request.name, self.settings())
-            prepared = self._prepare(request.name, self._tried(changes))
+            prepared = self._prepare(request.name, self.session.tried(changes))
             if request is not self._turns.newest:
                 return False
             self.own.shown = shown
@@ -273,26 +273,17 @@ class Controls:
         opens_backdrop = values.get("output.background", "keep") != "keep"
         # A pending switch decides the target and the other settings.
         with self._turns.take() if resized or opens_backdrop else contextlib.nullcontext():
-            tried = self._tried(values)
+            tried = self.session.tried(values)
             prepared = self._prepare(self.target, tried) if resized else None
             if opens_backdrop:
                 newest = prepared or self._prepared or self.session.reenactor
                 newest.open_backdrop(tried.output)
-            if "fusion.voice" in values:
-                self.session.listen(tried.fusion.voice)
             self._change(values)
             if prepared is not None:
                 self._fade_to(self.target, prepared)
 
-    def _tried(self, values: Mapping[str, Any]) -> Settings:
-        tried = self.session.settings.model_copy(deep=True)
-        for name, value in values.items():
-            change(tried, name, value)
-        return tried
-
     def _change(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            change(self.session.settings, name, value)
+        self.session.update_all(values)
         self._updates += bool(values)
 
     def settings(self) -> dict[str, Any]:

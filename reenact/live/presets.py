@@ -55,14 +55,12 @@ def write_preset(path: Path, settings: Settings) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    _write(path, live_settings(settings))
+    _write(path, {k: v for k, v in live_settings(settings).items() if k != _NEVER})
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     sections: dict[str, list[str]] = {}
     for name, value in values.items():
-        if name == _NEVER:
-            continue
         section, _, key = name.rpartition(".")
         sections.setdefault(section, []).append(f"{key} = {as_toml(value)}")
     text = "\n\n".join("\n".join([f"[{name}]", *lines]) for name, lines in sections.items())

@@ -15,7 +15,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -32,7 +32,7 @@ from reenact.live.pacing import Emitter, Rendered
 from reenact.live.presenter import Presenter, Show
 from reenact.live.settings import change
 from reenact.live.slot import Closed, Slot
-from reenact.sinks.fanout import SinkSet, check_not_replaced, check_outputs
+from reenact.sinks.fanout import SinkSet, check_not_replaced, check_outputs, make_sinks
 from reenact.stats import Recorder, Stats
 from reenact.types import Frame, HasVoice, Sink, Source, Target, VoiceInput
 
@@ -167,20 +167,7 @@ class Session(ClosesOnExit):
             spec = registry.load("sources", kind)
             opened = spec.make(argument, settings.source)
             undo.callback(opened.close)
-            outputs: list[Sink] = []
-            opaque: list[str] = []
-            for text in sinks:
-                kind, argument = registry.split(text)
-                sink = registry.load("sinks", kind)
-                outputs.append(sink.make(argument, settings.sink))
-                if not sink.alpha:
-                    opaque.append(text)
-            if opaque and settings.output.background == "transparent":
-                log.warning(
-                    "output.background=transparent has no effect on %s; use --sink obs for a "
-                    "target without its background.",
-                    " and ".join(opaque),
-                )
+            outputs = make_sinks(sinks, settings)
             join_sound(opened, outputs)
             recorder, voice = Recorder(), Voice()
             recorded = spec.still or not opened.live
@@ -291,14 +278,27 @@ class Session(ClosesOnExit):
 
         Raises:
             ConfigError: there is no such setting, it is not live, or the value is not allowed.
-            ReenactError: the voice cannot be heard; then it is off.
+            ReenactError: the voice cannot be heard. Nothing is changed.
         """
-        name = f"{section}.{key}"
-        change(self.settings, name, value)
-        if name == "fusion.voice":
-            self.settings.fusion.voice = "off"
-            self.listen(value)
-            self.settings.fusion.voice = value
+        self.update_all({f"{section}.{key}": value})
+
+    def update_all(self, values: Mapping[str, Any]) -> None:
+        """Change several settings, given by `section.key`; see `update`."""
+        tried = self.tried(values)
+        if "fusion.voice" in values:
+            self.listen(tried.fusion.voice)
+        for name, value in values.items():
+            change(self.settings, name, value)
+
+    def tried(self, values: Mapping[str, Any]) -> Settings:
+        """Return a copy of the settings with changes, given as for `update_all`.
+
+        Raises ConfigError as `update`.
+        """
+        tried = self.settings.model_copy(deep=True)
+        for name, value in values.items():
+            change(tried, name, value)
+        return tried
 
     def listen(self, to: str) -> None:
         """Listen to the actor's voice, in a file or by a microphone, as `fusion.voice` says.

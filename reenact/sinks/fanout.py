@@ -8,9 +8,10 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count
 
+from reenact.config import Settings
 from reenact.errors import ReenactError, SinkError
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import split
+from reenact.registry import load, split
 from reenact.stats import StepTimer
 from reenact.storage import expanded
 from reenact.types import Frame, Sink, UserClosable
@@ -283,3 +284,22 @@ def _unique(names: Sequence[str]) -> list[str]:
         numbered = (f"{name} {number}" for number in count(2))
         unique.append(next(one for one in chain([name], numbered) if one not in unique))
     return unique
+
+
+def make_sinks(texts: Sequence[str], settings: Settings) -> list[Sink]:
+    """Make the named sinks; warn of those that cannot show a transparent background."""
+    sinks: list[Sink] = []
+    opaque: list[str] = []
+    for text in texts:
+        kind, argument = split(text)
+        spec = load("sinks", kind)
+        sinks.append(spec.make(argument, settings.sink))
+        if not spec.alpha:
+            opaque.append(text)
+    if opaque and settings.output.background == "transparent":
+        log.warning(
+            "output.background=transparent has no effect on %s; use --sink obs for a target "
+            "without its background.",
+            " and ".join(opaque),
+        )
+    return sinks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -207,6 +208,11 @@ def test_no_microphone_is_opened_unless_asked_for_and_it_is_released(
             controls.update("fusion", "voice", "")
         assert len(opened) == 2
         controls.update("fusion", "voice", "microphone")
+        monkeypatch.setattr("reenact.sinks.live_sound.SoundCard", Mock(side_effect=SinkError("-")))
+        with pytest.raises(SinkError):  # the setting goes on saying what is heard
+            controls.session.update("fusion", "voice", "missing")
+        assert controls.session.settings.fusion.voice == "microphone"
+        assert opened[2][1].closed == 0
     assert opened[2][1].closed == 1
 
 
