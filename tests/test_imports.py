@@ -107,7 +107,12 @@ def reachable(name: str) -> set[str]:
 
 
 def room(name: str) -> str:
-    """Return the folder that a module stands in, "" for the top of the package."""
+    """Return the folder that a module stands in, "" for the top of the package.
+
+    `__main__` belongs to the command line, although Python wants it at the top.
+    """
+    if name == "__main__":
+        return "cli"
     first, _, rest = name.partition(".")
     return first if rest or (PACKAGE / first).is_dir() else ""
 

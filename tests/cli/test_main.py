@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import signal
+import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -50,6 +51,17 @@ COMMANDS = dict(parsers(build_parser()))
 
 
 # Help
+
+
+def test_the_module_runs_as_the_command_does() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "reenact", "target", "list", "--frob"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("reenact: error: unrecognized arguments: --frob\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

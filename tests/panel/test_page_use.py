@@ -106,6 +106,15 @@ def test_settings_are_kept_with_a_target_and_forgotten(page: Page, panel: Panel)
     assert own_settings(store, "anna") == {}
 
 
+def test_a_click_counts_on_a_card_that_an_older_state_still_marks(page: Page) -> None:
+    page.begin()
+    card = page.tab.locator('[data-name="robin"].chosen:not(.waiting)')
+    card.wait_for()
+    with page.tab.expect_request("**/api/target") as asked:
+        card.click()
+    assert asked.value.post_data_json == {"name": "robin"}
+
+
 def test_a_double_click_or_a_held_key_does_not_end_the_rest(page: Page, panel: Panel) -> None:
     page.begin()
     page.button("Rest").dblclick(delay=300)  # the state comes between the clicks

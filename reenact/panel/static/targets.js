@@ -100,7 +100,8 @@ export class TargetGallery {
       type: "radio",
       name: "target",
       value: one.name,
-      onchange: () => this.choose(one.name),
+      // Not onchange: a state from before the last click may still mark this card.
+      onclick: ({ detail }) => detail < 2 && this.choose(one.name),
     });
     const picture = h("img", {
       src: `/api/targets/${encodeURIComponent(one.name)}/picture?${this.seen}`,
