@@ -356,9 +356,9 @@ class OutputSettings(Section):
     )
     label: str = Field(
         "",
-        pattern=r"^[ -~]{0,60}$",
+        pattern="^[ -~\u00a1-\u024f\u0370-\u052f\u1e00-\u1fff]{0,60}$",
         description="text in the lower left corner, such as AI, that tells viewers that the "
-        "picture is synthetic; up to 60 ASCII characters; empty: none",
+        "picture is synthetic; up to 60 Latin, Greek or Cyrillic characters; empty: none",
         json_schema_extra={"live": True},
     )
     max_side: int = Field(

@@ -6,6 +6,8 @@ A virtual camera carries no metadata, so only the picture itself can tell.
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import cv2
@@ -54,7 +56,7 @@ def write_label(picture: Image, alpha: Alpha | None, text: str) -> None:
 @lru_cache(maxsize=4)
 def _plate(text: str, height_px: int) -> Image:
     """Draw a label: uint8 (H, W, 2), grey level and opacity. Do not write into it."""
-    font = ImageFont.load_default(height_px)
+    font = ImageFont.truetype(_font_file(), height_px)
     left, top, right, bottom = (round(side) for side in font.getbbox(text))
     pad = round(_PADDING * height_px)
     size = right - left + 2 * pad, max(height_px, bottom - top) + 2 * pad
@@ -64,3 +66,11 @@ def _plate(text: str, height_px: int) -> Image:
     grey = np.asarray(letters, np.uint8)
     opacity = np.maximum(grey, np.uint8(255 * _PLATE_OPACITY))
     return np.dstack([grey, opacity])
+
+
+def _font_file() -> Path:
+    """Return DejaVu Sans in matplotlib, which is not imported; Pillow's own font is ASCII alone."""
+    found = find_spec("matplotlib")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"

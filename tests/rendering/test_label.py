@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reenact.config import Settings
 from reenact.rendering.label import write_label
 
 
@@ -33,3 +34,15 @@ def test_a_long_label_is_made_smaller(text: str, size: tuple[int, int]) -> None:
     picture = np.full((*size, 3), 200, np.uint8)
     write_label(picture, None, text)
     assert (picture != 200).any()
+
+
+@pytest.mark.parametrize(
+    "text", ["Généré par IA", "Wygenerowane przez SI: ąęłńóśźż", "Τεχνητό", "Изкуствено", "Ελλάς"]
+)
+def test_the_letters_of_every_language_of_the_european_union_are_drawn(text: str) -> None:
+    assert Settings.model_validate({"output": {"label": text}}).output.label == text
+    for letter in set(text) - {" "}:
+        drawn, missing = (np.zeros((256, 256, 3), np.uint8) for _ in range(2))
+        write_label(drawn, None, letter)
+        write_label(missing, None, "\uffff")
+        assert (drawn != missing).any(), letter
