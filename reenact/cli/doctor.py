@@ -7,6 +7,7 @@ report. Libraries are imported by name inside the checks, because their absence 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import platform
@@ -175,6 +176,9 @@ def _data_folder() -> Iterable[Check]:
             pass
     except OSError as error:
         way = remedy("data folder").replace("FOLDER", str(above))
+        if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            space = "" if error.errno == errno.EROFS else "free some space, or "
+            way = f"{space}name another in the environment variable REENACT_DATA"
         yield Check("data folder", "missing", f"{folder}: {error.strerror or error}", way)
     else:
         yield ok("data folder", f"{folder}; converted networks: {cache_folder()}")

@@ -28,9 +28,10 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
     elif isinstance(session.source, HasProblem) and session.source.problem:
         yield _problem("source", session.source.problem, "The target rests until a face is seen.")
     elif state["face"] in ("lost", "none"):
+        silent = session.settings.fusion.voice == "off"
         yield _problem(
             "face",
-            "No face is seen, so the target rests.",
+            f"No face is seen, so the target {'rests' if silent else 'has only your voice'}.",
             "Sit in front of the camera with light on your face.",
         )
     elif state["face"] == "found" and session.reenactor.faces_seen > 1:

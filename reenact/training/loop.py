@@ -173,6 +173,10 @@ def _train(
         raise ReenactError(
             f"{options.folder} has an earlier training; add --resume or name another folder."
         )
+    elif fabric.is_global_zero and (options.folder / WEIGHTS).exists():
+        raise ReenactError(
+            f"{options.folder / WEIGHTS} would be replaced; move it or name another folder."
+        )
     if fabric.world_size > 1:
         recipe.networks.update(
             {name: _distributed(fabric, network) for name, network in recipe.networks.items()}

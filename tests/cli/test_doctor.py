@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -194,6 +195,21 @@ def test_data_folder_that_cannot_be_written(
     assert check.status == "missing"
     assert "REENACT_DATA" in check.remedy
     assert str(locked) in check.remedy
+
+
+@pytest.mark.parametrize(("number", "way"), [(errno.EROFS, "name another"), (errno.ENOSPC, "free")])
+def test_owning_a_data_folder_is_not_advised_where_it_would_not_help(
+    number: int, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(dir: Path) -> None:
+        raise OSError(number, os.strerror(number), dir)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    (check,) = doctor._data_folder()
+    assert check.status == "missing"
+    assert check.remedy.startswith(way)
+    assert "REENACT_DATA" in check.remedy
+    assert "chown" not in check.remedy
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="OBS has its settings elsewhere")

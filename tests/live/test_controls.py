@@ -77,7 +77,10 @@ def test_what_is_wrong_is_told_with_what_to_do(
 ) -> None:
     stage.reenactor.face_present = False
     stage.session.source_problem = ""
-    assert "No face" in stage.problems()["face"]
+    assert stage.problems()["face"] == "No face is seen, so the target rests."
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.session.settings.fusion, "voice", "microphone")
+        assert stage.problems()["face"] == "No face is seen, so the target has only your voice."
     with monkeypatch.context() as patch:
         black = "The camera shows black: open its shutter."
         patch.setattr(stage.session.source, "problem", black, raising=False)

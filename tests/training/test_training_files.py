@@ -70,6 +70,9 @@ def test_what_cannot_be_started_or_resumed_is_reported(config: Path) -> None:
     Path("run/state.safetensors").touch()
     with pytest.raises(ReenactError, match="earlier training; add --resume"):
         run_config(config, resume=False)
+    Path("run/state.safetensors").rename("run/best.safetensors")
+    with pytest.raises(ReenactError, match=r"best\.safetensors would be replaced; move it"):
+        run_config(config, resume=False)
 
 
 def test_assigned_values_beat_those_of_the_file(config: Path) -> None:
