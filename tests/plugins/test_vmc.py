@@ -107,6 +107,36 @@ def test_what_the_sink_sends_moves_the_face_of_the_source() -> None:
     assert done[ACTION_UNITS.index("blink_right")] < 0.2
 
 
+def test_the_gaze_is_sent_for_each_eye_and_read_back() -> None:
+    frame = acted(units_of(jaw_drop=0.2))
+    assert frame.performance is not None
+    assert frame.performance.expression is not None
+    deviation = frame.performance.expression.deviation
+    # Both look to the image's right, which is the person's left, and the left eye down as well.
+    deviation[[468, 473], 0] = 10.5 / 63 * np.sin(np.radians(30)) * 0.6
+    deviation[473, 1] = 1.0
+    with marionette() as (address, listener), VmcSink(address) as sink:
+        sink.write(frame)
+        sent = {v[0]: v[1] for name, v in received(listener) if name == protocol.VALUE}
+    looks = {name: value for name, value in sent.items() if "Look" in name and value}
+    assert looks == pytest.approx(
+        {"EyeLookInRight": 0.6, "EyeLookOutLeft": 0.6, "EyeLookDownLeft": 1.0}
+    )
+    port = free_port()
+    with VmcSource(port) as source, VmcSink(f"127.0.0.1:{port}") as sink:
+        sink.write(frame)
+        read = source.read()
+    assert read is not None
+    assert read.performance is not None
+    seen, neutral = read.performance.landmarks, read.performance.stored
+    assert seen is not None
+    assert neutral is not None
+    moved = to_face_frame(seen.points, estimate_pose(seen.points, neutral)) - neutral
+    full = 10.5 / 63 / 2
+    np.testing.assert_allclose(moved[468:473, :2], np.tile([0.6 * full, 0], (5, 1)), atol=0.006)
+    np.testing.assert_allclose(moved[473:478, :2], np.tile([0.6 * full, full], (5, 1)), atol=0.006)
+
+
 def test_a_senders_clock_that_is_ahead_delays_nothing() -> None:
     ahead = OscBundleBuilder(int(time.time()) + 60)
     ahead.add_content(OscMessageBuilder(protocol.APPLY).build())

@@ -7,13 +7,14 @@ leaves a rotation matrix as it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from reenact.face.topology import ACTION_UNITS
+from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT, N_LANDMARKS
 from reenact.types import Array
 
 MARIONETTE_PORT: Final = 39539
@@ -45,10 +46,27 @@ _SHAPES: Final[dict[str, tuple[str, ...]]] = {
     "eye_wide": ("EyeWideLeft", "EyeWideRight"),
 }
 
-NAMES: Final = frozenset(
-    name.lower() for names in (*_SHAPES.values(), ("MouthClose",)) for name in names
+_LOOKS: Final = (
+    (IRIS_RIGHT, ("EyeLookOutRight", "EyeLookInRight"), ("EyeLookUpRight", "EyeLookDownRight")),
+    (IRIS_LEFT, ("EyeLookInLeft", "EyeLookOutLeft"), ("EyeLookUpLeft", "EyeLookDownLeft")),
 )
-"""The blend shapes that `action_units` reads, in lower case."""
+"""Landmarks of each iris, and the shapes that move it to the image's left and right, up and down.
+Left and right in a name are the person's own."""
+
+_IRIS_IOD: Final = 10.5 / 63 * math.sin(math.radians(30))
+"""How far an iris moves at a shape of 1, iod. It is 10.5 mm in front of the middle of the eye,
+which then has turned by some 30 degrees; pupils are 63 mm apart on average."""
+
+NAMES: Final = frozenset(
+    name.lower()
+    for names in (
+        *_SHAPES.values(),
+        ("MouthClose",),
+        *(pair for _, *axes in _LOOKS for pair in axes),
+    )
+    for name in names
+)
+"""The blend shapes that `action_units` and `looks` read, in lower case."""
 
 
 def blend_shapes(units: Array) -> dict[str, float]:
@@ -70,6 +88,26 @@ def action_units(shapes: Mapping[str, float]) -> Array:
     of["mouth_open"] = of["jaw_drop"] - given.get("mouthclose", 0.0)
     units = np.array([of[unit] for unit in ACTION_UNITS], np.float32)
     return np.clip(np.nan_to_num(units), 0.0, 1.0)
+
+
+def look_shapes(deviation: Array) -> dict[str, float]:
+    """Return ARKit's blend shapes of the gaze, 0 to 1, for (478, 3) deviations, face frame, iod."""
+    shapes = {}
+    for iris, *axes in _LOOKS:
+        for (first, second), moved in zip(axes, deviation[iris[0], :2].tolist(), strict=True):
+            shapes[first] = min(max(-moved / _IRIS_IOD, 0.0), 1.0)
+            shapes[second] = min(max(moved / _IRIS_IOD, 0.0), 1.0)
+    return shapes
+
+
+def looks(shapes: Mapping[str, float]) -> Array:
+    """Return float32 (478, 3) deviations of the irises, face frame, iod, as `look_shapes` does."""
+    given = {name.lower(): value for name, value in shapes.items()}
+    result = np.zeros((N_LANDMARKS, 3), np.float32)
+    for iris, *axes in _LOOKS:
+        moved = [given.get(b.lower(), 0.0) - given.get(a.lower(), 0.0) for a, b in axes]
+        result[list(iris), :2] = np.clip(np.nan_to_num(moved), -1, 1) * _IRIS_IOD
+    return result
 
 
 def quaternion(rotation: Array) -> list[float]:

@@ -69,7 +69,9 @@ class VmcSink(ClosesOnExit):
         if expression is not None:
             turn = protocol.quaternion(expression.pose.rotation)
             _add(bundle, protocol.BONE, protocol.HEAD, 0.0, 0.0, 0.0, *turn)
-            for name, value in protocol.blend_shapes(expression.action_units).items():
+            shapes = protocol.blend_shapes(expression.action_units)
+            shapes |= protocol.look_shapes(expression.deviation)
+            for name, value in shapes.items():
                 _add(bundle, protocol.VALUE, name, float(value))
             _add(bundle, protocol.APPLY)
         try:

@@ -95,7 +95,7 @@ class VmcSource(ClosesOnExit):
         self._shapes: dict[str, float] = {}
         self._turn = [0.0, 0.0, 0.0, 1.0]
         self._arrived = threading.Condition()
-        self._units: Array | None = None
+        self._deviation: Array | None = None
         self._index = 0
         self._closed = False
         self._neutral = face_model().mean.reshape(-1, 3)
@@ -113,18 +113,18 @@ class VmcSource(ClosesOnExit):
             SourceError: nobody has sent for two seconds.
         """
         with self._arrived:
-            self._arrived.wait_for(lambda: self._closed or self._units is not None, _SILENT_S)
-            units, self._units = self._units, None
+            self._arrived.wait_for(lambda: self._closed or self._deviation is not None, _SILENT_S)
+            deviation, self._deviation = self._deviation, None
             if self._closed:
                 return None
-            if units is None:
+            if deviation is None:
                 raise SourceError(
                     f"Nothing comes in on {self.name}; let the tracking program send VMC there."
                 )
             turn = protocol.rotation(self._turn)
         time_s = time.monotonic()
-        shape = self._neutral + np.tensordot(units, action_unit_basis(), 1)
         middle = np.array([SIZE[0] / 2, SIZE[1] / 2, 0.0], np.float32)
+        shape = self._neutral + deviation
         points = to_image(shape, Pose(turn, middle, _IOD_PX)).astype(np.float32)
         seen = PerformanceFrame(Landmarks(points, 1.0, SIZE), time_s, stored=self._neutral)
         index, self._index = self._index, self._index + 1
@@ -155,7 +155,8 @@ class VmcSource(ClosesOnExit):
 
     def _apply(self, _: str, *values: Any) -> None:
         with self._arrived:
-            self._units = protocol.action_units(self._shapes)
+            units = np.tensordot(protocol.action_units(self._shapes), action_unit_basis(), 1)
+            self._deviation = units + protocol.looks(self._shapes)
             self._shapes = {}
             self._arrived.notify_all()
 
