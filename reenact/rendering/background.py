@@ -49,8 +49,13 @@ _GAP_RIM_PX: Final = 2.0
 _ROUNDING: Final = 1.3
 """Factor on the narrowing above the edge: like ellipses, heads narrow faster there than below."""
 
-_CAP_RATIO: Final = (0.8, 3.0)
-"""Bounds of the ratio of half such a head's width at the edge to its missing height."""
+_MIN_GROWTH: Final = 0.8
+"""Least growth of such a head's squared half width for each row below the edge, as a factor on that
+half width."""
+
+_MAX_GROWTH: Final = 3.0
+"""Most of that growth, as a factor on half the face's width if that is wider: a narrow crown is as
+flat as the head is wide."""
 
 _MIRRORED_HAIR: Final = 0.7
 """Depth to which hair is mirrored at the edge, as a share of its depth above the forehead: a second
@@ -132,8 +137,8 @@ def closed_above(
         return picture, person
     middle, square, slope = outline
     half_width = math.sqrt(max(square, 0))
-    low, high = (half_width * ratio for ratio in _CAP_RATIO)
-    growth = min(max(_ROUNDING * slope, low), high)
+    widest = max(half_width, float(np.ptp(face[:, 0])) / 2)
+    growth = min(max(_ROUNDING * slope, _MIN_GROWTH * half_width), _MAX_GROWTH * widest)
     height = np.arange(first_row, 0, -1, dtype=np.float32)[:, None] - np.float32(0.5)
     deepest = max(_MIRRORED_HAIR * _hair_rows(picture, first_row, face), 1.0)
     depth = deepest * np.tanh(height / deepest)
@@ -146,8 +151,10 @@ def closed_above(
     x, y = x.astype(np.float32), y.astype(np.float32)
     hair = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     # Above and behind the head, the background on its sides is continued.
-    margin = half_width + _HIDDEN_DILATION * len(picture)
-    hidden = np.abs(offset) < margin
+    margin = _HIDDEN_DILATION * len(picture)
+    near_edge = person[first_row : first_row + max(first, 1)].max(axis=0, keepdims=True)
+    hidden = np.abs(offset) < half_width + margin
+    hidden |= _dilated_person(near_edge, 2 * margin)[0] > 0
     beside = picture[first_row].astype(np.float32)
     for channel in () if hidden.all() else beside.T:
         channel[hidden] = np.interp(offset[hidden], offset[~hidden], channel[~hidden])

@@ -199,3 +199,25 @@ def test_a_head_that_ends_just_below_the_edge_gets_no_cap() -> None:
     )
     assert not (found > 0)[~whole].any()
     assert (closed[:first_row] == 200).all(), "the wall goes on above the edge"
+
+
+def test_hair_that_just_touches_the_edge_does_not_go_on_above_it() -> None:
+    first_row = 80
+    whole = head((120, 152), (60, 68))
+    whole[first_row : first_row + 6, 128:150] = True
+    picture = np.where(whole, 60, 200).astype(np.uint8)[..., None].repeat(3, axis=2)
+    person = np.where(whole, 255, 0).astype(np.uint8)
+    closed, _ = closed_above(picture, person, first_row, face_at(120, 170))
+    assert (closed[:first_row] == 200).all()
+
+
+def test_the_cap_of_a_narrow_crown_is_as_flat_as_the_head_is_wide() -> None:
+    first_row = 80
+    whole = head((120, 144), (60, 68))  # cut 4 px below its top
+    picture = np.where(whole, 60, 200).astype(np.uint8)[..., None].repeat(3, axis=2)
+    person = np.where(whole, 255, 0).astype(np.uint8)
+    person[:first_row] = person[first_row]
+    face = face_at(120, 150) + np.array([[-20, 0], [20, 0], [0, 0], [0, 0]], np.float32)
+    _, found = closed_above(picture, person, first_row, face)
+    rows = np.flatnonzero((found[:first_row] > 0).any(axis=1))
+    assert first_row - rows[0] in (4, 5)
