@@ -9,7 +9,6 @@ gain in decibels over the mesh warp. If no generator gains anything, the mesh wa
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -24,7 +23,7 @@ from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame,
 from reenact.face.topology import ACTION_UNITS
 from reenact.live.drives import landmark_drive
 from reenact.registry import available, load, renderer_of
-from reenact.rendering.compositing import share_above
+from reenact.rendering.compositing import within_plate
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.targets.builder import resize_target
@@ -96,7 +95,7 @@ def generator_gain_db(target: Target, name: str) -> float:
     if box is None:
         return 0.0
     # Above the photo there is no ground truth.
-    first_row = math.ceil(share_above(target) * _SIZE_PX)
+    first_row = within_plate(target, _SIZE_PX)[0].start
     box = slice(max(box[0].start, first_row), box[0].stop), box[1]
     truth = target.references[0][box]
     gains = []

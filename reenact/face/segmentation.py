@@ -27,6 +27,17 @@ model may be sure of an empty rim beside long hair that leaves the picture."""
 _MIN_SHARE: Final = 0.5
 """Share of a face that must be segmented as a person; otherwise the segmentation is wrong."""
 
+_COLOUR_SIDE_PX: Final = 256
+"""Longer side to which a picture is reduced to compare colours."""
+
+_SURE: Final = 0.03, 0.98
+"""Probabilities below and above which a pixel is the wall's or a person's whatever its colour."""
+
+_MIN_WALL_PX: Final = 64
+"""Pixels that must be the wall's, so that its colours are known."""
+
+_ROUNDS: Final = 2
+"""How often the colours are learned from the outline, and the outline from the colours."""
 
 _MAX_FRAME: Final = 0.97
 """Overlap (IoU) with its bounding box, or with the ellipse in that, from which on an alpha channel
@@ -64,6 +75,33 @@ def shows_person(mask: Array, landmarks: Array) -> bool:
     """Return whether the face with these (478, 3) or (478, 2) px is a person's in a mask."""
     face = filled_outline(landmarks[list(OVAL), :2], mask.shape) > 127
     return bool(face.any() and mask[face].mean() >= _MIN_SHARE)
+
+
+def by_colour(mask: Array, picture: Image, landmarks: Array) -> Array:
+    """Return a person's mask whose outline follows the picture's colours (GrabCut, Rother 2004).
+
+    The segmentation misses coloured and drawn hair, and takes walls beside hair for it.
+
+    Args:
+        mask: (H, W), 0 to 1, from `person_masks`.
+        picture: uint8 (H, W, 3) RGB.
+        landmarks: (478, 3) or (478, 2) px, of the person.
+    """
+    zoom = min(1.0, _COLOUR_SIDE_PX / max(mask.shape))
+    size = [max(1, round(side * zoom)) for side in mask.shape[::-1]]
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    person = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.float32)
+    face = filled_outline((landmarks[list(OVAL), :2] + 0.5) * zoom - 0.5, person.shape) > 127
+    kinds = np.where(person > 0.5, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_PR_BGD))
+    kinds[person < _SURE[0]] = cv2.GC_BGD
+    kinds[(person > _SURE[1]) | face] = cv2.GC_FGD
+    if (kinds == cv2.GC_BGD).sum() < _MIN_WALL_PX:
+        return mask
+    wall, own = np.zeros((2, 1, 65))  # written into
+    cv2.setRNGSeed(0)  # which initial means are chosen
+    cv2.grabCut(small, kinds, (0, 0, 0, 0), wall, own, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    inside = np.isin(kinds, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    return np.asarray(cv2.resize(inside, mask.shape[::-1]), np.float32)
 
 
 def is_outline(alpha: NDArray[np.uint8], landmarks: Array) -> bool:

@@ -307,10 +307,18 @@ def _from_edges(part: slice, length: int) -> Array:
     return np.minimum(np.full(length, np.inf, np.float32), np.minimum(start, end))
 
 
-def share_above(target: Target) -> float:
-    """Return the share of the crop's side that lies above the plate."""
-    reach = target.crop_size * float(target.crop_to_plate[0, 0])
-    return max(0.0, -float(target.crop_to_plate[1, 2]) / reach)
+def within_plate(target: Target, side: int) -> tuple[slice, slice]:
+    """Return the rows and columns of a crop of `side` px that show the plate.
+
+    What a crop shows beyond them is not the picture's.
+    """
+    scale = side / (target.crop_size * float(target.crop_to_plate[0, 0]))
+    first, length = target.crop_to_plate[::-1, 2], np.array(target.plate.shape[:2])
+    starts, ends = (
+        np.clip(np.round(edge * scale), 0, side).astype(int).tolist()
+        for edge in (-first, length - first)
+    )
+    return slice(starts[0], ends[0]), slice(starts[1], ends[1])
 
 
 def _alignment(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import TargetError
-from reenact.face.segmentation import person_masks, shows_person
+from reenact.face.segmentation import by_colour, person_masks, shows_person
 from reenact.imaging import in_bytes, resized_square
 from reenact.rendering.background import closed_above, refined
 from reenact.types import Array, Image, Target
@@ -102,7 +102,7 @@ def _segmented(name: str, picture: Image, face: Array) -> Alpha:
             "use output.background=keep, or make the target from a PNG whose background is "
             "transparent."
         )
-    return _without_islands(_refined(mask, picture))
+    return _without_islands(_refined(by_colour(mask, picture, face), picture))
 
 
 def without_white(picture: Image, alpha: Alpha) -> Image:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from reenact.config import RendererSettings
 from reenact.face.body_placement import reference_bodies
 from reenact.face.geometry import estimate_pose, square_to_crop, transform_points
-from reenact.face.segmentation import person_masks, shows_person
+from reenact.face.segmentation import by_colour, person_masks, shows_person
 from reenact.imaging import in_bytes, resized_square
 from reenact.models.warp_unet_inputs import (
     FLOW,
@@ -31,7 +32,7 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.registry import RendererSpec
 from reenact.rendering.background import closed_above
-from reenact.rendering.compositing import edge_fade, share_above
+from reenact.rendering.compositing import edge_fade, within_plate
 from reenact.rendering.head_mesh import steadied
 from reenact.rendering.layers import (
     Corner,
@@ -80,13 +81,12 @@ class WarpUNetRenderer:
             self._loaded = weights
         self._to_network = square_to_crop((0, 0, target.crop_size), side_px)
         landmarks = transform_points(target.landmarks, self._to_network)
-        pictures = (resized_square(np.asarray(image), side_px) for image in target.references)
         own = target.alphas is not None
-        people = person_coverage(pictures, landmarks) if target.alphas is None else target.alphas
+        people = _coverage(target, side_px, landmarks) if target.alphas is None else target.alphas
         rows = zip(
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
-        first_row = round(share_above(target) * target.crop_size)
+        first_row = within_plate(target, target.crop_size)[0].start
         references = [
             Reference.of(
                 *closed_above(image, person, first_row, points, exact=own),
@@ -195,8 +195,32 @@ def person_coverage(
     It is 0 everywhere, which means unknown, if the face is not segmented as a person, as in some
     drawings. Raises ModelError if this version of mediapipe has no segmentation.
     """
-    for mask, points in zip(person_masks(pictures), landmarks, strict=True):
-        yield in_bytes(mask * shows_person(mask, points))
+    kept, given = tee(pictures)
+    for picture, mask, points in zip(kept, person_masks(given), landmarks, strict=True):
+        # Thin strands are in the one, coloured and drawn hair in the other.
+        people = np.maximum(mask, by_colour(mask, picture, points))
+        yield in_bytes(people * shows_person(mask, points))
+
+
+def _coverage(target: Target, side_px: int, landmarks: Array) -> Iterator[NDArray[np.uint8]]:
+    """Yield the coverage by people of each reference, uint8 (S, S); see `person_coverage`.
+
+    Beyond the plate, where a reference shows its mirror image, that of the edge is repeated.
+
+    Args:
+        target: the target.
+        side_px: S.
+        landmarks: (R, 478, 3) of its references, in px of S.
+    """
+    rows, columns = inside = within_plate(target, side_px)
+    pads = [(part.start, side_px - part.stop) for part in inside]
+    pictures = (
+        np.ascontiguousarray(resized_square(np.asarray(image), side_px)[inside])
+        for image in target.references
+    )
+    corner = np.array([columns.start, rows.start, 0], np.float32)
+    for people in person_coverage(pictures, landmarks - corner):
+        yield np.pad(people, pads, mode="edge")
 
 
 WARP_UNET: Final = RendererSpec(

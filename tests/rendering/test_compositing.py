@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reenact.imaging import crop_image, invert_affine
-from reenact.rendering.compositing import Paster, View, continued, whole_view
+from reenact.rendering.compositing import Paster, View, continued, whole_view, within_plate
 from reenact.types import Image
 from support.portraits import box_target, smooth_picture
 
@@ -202,3 +202,11 @@ def test_a_person_whom_the_plate_cuts_off_fades_out_there_and_nowhere_else() -> 
     assert (faded[:, 80].max(), faded[:, 199].max()) == (0, 0)
     assert faded[:, 140].min() == 255, "nor at the picture's own edges"
     assert np.abs(np.diff(faded[100].astype(int))).max() < 60
+
+
+def test_the_part_of_a_crop_that_shows_the_plate() -> None:
+    plate = np.zeros((300, 400, 3), np.uint8)
+    rows, columns = within_plate(box_target(plate, -40, -30, 320), 256)
+    assert (rows, columns) == (slice(24, 256), slice(32, 256))
+    rows, columns = within_plate(box_target(plate, 240, 140, 200), 512)
+    assert (rows, columns) == (slice(0, 410), slice(0, 410))

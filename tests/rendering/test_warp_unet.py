@@ -19,6 +19,7 @@ from reenact.face.geometry import (
     square_to_crop,
     transform_points,
 )
+from reenact.face.segmentation import person_masks
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, OVAL
 from reenact.imaging import from_unit
 from reenact.models.warp_unet import WarpUNet
@@ -30,14 +31,17 @@ from reenact.models.warp_unet_inputs import (
     STEM,
     MapChannel,
     input_shapes,
+    network_side,
 )
 from reenact.models.weights import load_model, save_model
-from reenact.rendering.compositing import edge_fade
+from reenact.rendering.compositing import edge_fade, within_plate
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.rendering.mouth_interior import MouthColours
 from reenact.rendering.reference_ranking import SeenFaces
-from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
+from reenact.rendering.warp_unet import WarpUNetRenderer, _coverage, person_coverage
+from reenact.targets.library import open_target
+from reenact.targets.surroundings import with_surroundings
 from reenact.training.augmentation import Pair
 from reenact.training.warp_unet import collate
 from reenact.types import Array, Image, Renderer, Target
@@ -302,6 +306,24 @@ def test_a_person_who_is_not_found_is_unknown() -> None:
     noise = np.random.default_rng(0).integers(0, 255, target.references.shape, np.uint8)
     (nobody,) = person_coverage(noise, target.landmarks)
     assert not nobody.any()
+
+
+def test_a_mirror_image_beyond_the_photo_is_nobody(tmp_path: Path) -> None:
+    plate = open_target("astronaut", 256).plate
+    (whole,) = person_masks([plate])
+    cut = int((whole > 0.5).any(axis=1).argmax()) + 40
+    photo = tmp_path / "cut.png"
+    cv2.imwrite(str(photo), cv2.cvtColor(plate[cut:], cv2.COLOR_RGB2BGR))
+    target = with_surroundings(open_target(str(photo), 256))
+    side_px = network_side(target.extent)
+    zoom = np.float32(side_px / target.crop_size)
+    (people,) = _coverage(target, side_px, target.landmarks * zoom)
+    rows, columns = within_plate(target, side_px)
+    assert rows.start > 20
+    assert people.shape == (side_px, side_px)
+    inside = people[rows.start, columns]
+    assert inside.max() > 250, "hair that the edge cuts"
+    np.testing.assert_array_equal(people[: rows.start, columns], [inside] * rows.start)
 
 
 @pytest.mark.parametrize("size_px", [128, 512, 720, 1024])
