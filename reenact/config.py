@@ -343,8 +343,9 @@ class OutputSettings(Section):
         "keep",
         pattern=r"^[^\W_](?:[\w \-]{0,46}[\w\-])?$",
         description="keep: that of the target's picture; blur: the same, blurred; colour: "
-        "background_colour; transparent: none, for outputs with an alpha channel (obs); else the "
-        "name of a picture, such as beach, in the folder backgrounds of the data folder",
+        "background_colour; transparent: none, for outputs with an alpha channel (obs, and .webm "
+        "and .mov files); else the name of a picture, such as beach, in the folder backgrounds of "
+        "the data folder",
         examples=list(BACKGROUNDS),
         json_schema_extra={"live": True},
     )

@@ -99,6 +99,14 @@ def encoded(image: Image, suffix: str, quality: int = 95) -> bytes:
     return cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
+def with_alpha(frame: Frame) -> NDArray[np.uint8]:
+    """Return a frame's picture with straight alpha, uint8 (H, W, 4) RGBA; 255 if it has none."""
+    alpha = np.full(frame.image.shape[:2], 255, np.uint8) if frame.alpha is None else frame.alpha
+    picture = np.empty((*alpha.shape, 4), np.uint8)
+    cv2.mixChannels([frame.image, alpha], [picture], [0, 0, 1, 1, 2, 2, 3, 3])
+    return picture
+
+
 def even(size: tuple[int, int]) -> tuple[int, int]:
     """Round (width, height) px up to even numbers, as 4:2:0 chroma subsampling needs them."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2
@@ -111,11 +119,11 @@ def letterbox(image: Image, size: tuple[int, int]) -> Image:
     repeated. A picture of the right size is returned as it is.
 
     Args:
-        image: uint8 (H, W, 3) RGB.
+        image: uint8 (H, W, 3) RGB, or (H, W, 4) RGBA, where the bars are transparent.
         size: (width, height) px of the result.
 
     Returns:
-        uint8 (height, width, 3) RGB, contiguous.
+        uint8 (height, width, 3) RGB or (height, width, 4) RGBA, contiguous.
     """
     height, width = image.shape[:2]
     if (width, height) == size:
@@ -127,7 +135,7 @@ def letterbox(image: Image, size: tuple[int, int]) -> Image:
     inner = (max(1, round(width * factor)), max(1, round(height * factor)))
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    fitted = np.zeros((size[1], size[0], 3), np.uint8)
+    fitted = np.zeros((size[1], size[0], image.shape[2]), np.uint8)
     fitted[top : top + inner[1], left : left + inner[0]] = cv2.resize(
         image, inner, interpolation=method
     )

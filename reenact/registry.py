@@ -145,7 +145,8 @@ class SinkSpec(Spec[S]):
         build: `build(argument, settings)` makes it; its `open` opens the device. `argument` is
             what follows the colon in `--sink NAME:ARGUMENT`, "" where there is none.
         argument: how its argument is shown in help; "": it takes none.
-        alpha: a target without its background (`Frame.alpha`) stays so.
+        alpha: a target without its background (`Frame.alpha`) stays so, or the sink itself reports
+            that it does not (`types.HasProblem`).
         needs: the device that it needs, such as "a display"; "": it works on every machine.
         on_air: a call or stream may show it, so that the panel asks before it ends.
     """

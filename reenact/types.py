@@ -457,6 +457,14 @@ class Remote(Protocol):
 
 
 @runtime_checkable
+class HasProblem(Protocol):
+    """A source or sink that reports what is wrong with its pictures."""
+
+    problem: str
+    """A sentence; "" if nothing is wrong."""
+
+
+@runtime_checkable
 class UserClosable(Protocol):
     """A sink that the user can close, such as a window; that ends the session."""
 

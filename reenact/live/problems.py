@@ -8,7 +8,7 @@ from typing import Any
 from reenact.errors import ReenactError
 from reenact.face.face_search import several_faces
 from reenact.live.session import Session
-from reenact.sources.reconnecting import HasProblem
+from reenact.types import HasProblem
 
 
 def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -48,6 +48,8 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
     for output in state["outputs"]:
         if output["error"]:
             yield _problem("outputs", output["error"], "Fix this, then switch it on again.")
+    for problem in session.output.problems.values():
+        yield _problem("recording", problem, "The recording goes on.")
     for remote in state["remotes"]:
         if remote["error"]:
             yield _problem("remotes", remote["error"], "Everything else works; see remote.use.")

@@ -14,7 +14,7 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.registry import load, split
 from reenact.stats import StepTimer
 from reenact.storage import expanded
-from reenact.types import Frame, Sink, UserClosable
+from reenact.types import Frame, HasProblem, Sink, UserClosable
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,9 @@ class SinkSet(ClosesOnExit):
     """Writes to several sinks; one that fails is closed, and the others go on.
 
     One thread calls `open` and `write`. Any thread may call the rest; `close` may be called twice.
+
+    Attributes:
+        newest: the last frame written; None before the first.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class SinkSet(ClosesOnExit):
         """
         if not sinks:
             raise SinkError("Name an output, as in --sink window.")
+        self.newest: Frame | None = None
         self._sinks = dict(zip(_unique([sink.name for sink in sinks]), sinks, strict=True))
         self._working = dict(self._sinks)
         self._errors: dict[str, str] = {}
@@ -145,6 +149,15 @@ class SinkSet(ClosesOnExit):
         return self._errors
 
     @property
+    def problems(self) -> Mapping[str, str]:
+        """What is wrong with the pictures of working sinks (`types.HasProblem`), by name."""
+        return {
+            name: sink.problem
+            for name, sink in list(self._working.items())
+            if isinstance(sink, HasProblem) and sink.problem
+        }
+
+    @property
     def live(self) -> bool:
         """True if any working sink is paced by the clock."""
         return any(sink.live for sink in list(self._working.values()))
@@ -179,6 +192,7 @@ class SinkSet(ClosesOnExit):
         """Write to every working sink. Raises SinkError with all messages if none is left."""
         if self._waiting or self._leaving:
             self._change(frame.size)
+        self.newest = frame
         for name, sink in list(self._working.items()):
             try:
                 with self._timer.step(f"write {name}"):
@@ -298,8 +312,8 @@ def make_sinks(texts: Sequence[str], settings: Settings) -> list[Sink]:
             opaque.append(text)
     if opaque and settings.output.background == "transparent":
         log.warning(
-            "output.background=transparent has no effect on %s; use --sink obs for a target "
-            "without its background.",
+            "output.background=transparent has no effect on %s; use --sink obs, or a .webm or .mov "
+            "file, for a target without its background.",
             " and ".join(opaque),
         )
     return sinks

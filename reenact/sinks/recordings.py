@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import threading
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from reenact.errors import SinkError
@@ -33,7 +35,8 @@ class Recordings:
         """Begin a recording with the next picture.
 
         Args:
-            path: the file; None: a new one in the user's video folder.
+            path: the file; None: a new one in the user's video folder, a .mov with an alpha channel
+                if the picture has one now, else an .mp4.
             crf: H.264 quality, 0 to 51.
             microphone: the microphone to record; "": the default one; None: none.
             replace: let it replace an existing file.
@@ -83,17 +86,33 @@ class Recordings:
 
     def _new_path(self) -> Path:
         """Return a path in the user's video folder that no recording has had."""
-        from platformdirs import user_videos_path
-
-        folder = user_videos_path()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"{folder} cannot be made: {error.strerror}.") from error
-        name = f"reenact {datetime.datetime.now():%Y-%m-%d %H.%M.%S}"
-        path, number = folder / f"{name}.mp4", 1
+        shown = self._output.newest
+        suffix = ".mp4" if shown is None or shown.alpha is None else ".mov"
         # One begun in the same second may not have its name yet, or no file at all.
-        while path in self._begun or path.exists() or path.with_suffix(".partial.mp4").exists():
-            number += 1
-            path = folder / f"{name} {number}.mp4"
-        return path
+        return next(
+            path
+            for path in new_paths(suffix)
+            if not (
+                path in self._begun
+                or path.exists()
+                or path.with_suffix(f".partial{suffix}").exists()
+            )
+        )
+
+
+def new_paths(suffix: str) -> Iterator[Path]:
+    """Yield names for a file in the user's video folder: its date and time, then also a number.
+
+    Raises SinkError if there is no such folder and it cannot be made.
+    """
+    from platformdirs import user_videos_path
+
+    folder = user_videos_path()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{folder} cannot be made: {error.strerror}.") from error
+    name = f"reenact {datetime.datetime.now():%Y-%m-%d %H.%M.%S}"
+    yield folder / f"{name}{suffix}"
+    for number in count(2):
+        yield folder / f"{name} {number}{suffix}"

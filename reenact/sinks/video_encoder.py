@@ -20,9 +20,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from reenact.imaging import even, letterbox
+from reenact.imaging import even, letterbox, with_alpha
 from reenact.sound import SoundTrack
-from reenact.types import Frame, Image
+from reenact.types import Frame
 
 _KEYFRAME_S: Final = 2.0
 """Time between keyframes, which is the most that is lost if the program is killed."""
@@ -56,6 +56,47 @@ def _vp9(crf: int) -> dict[str, str]:
     }
 
 
+_QP_TO_LAMBDA: Final = 118
+"""FFmpeg's unit of `global_quality` (FF_QP2LAMBDA)."""
+
+
+def _prores(crf: int) -> dict[str, str]:
+    # A fixed quantiser takes a sixth of the time of a fixed bit rate, and its 4 is right for
+    # editing (51 dB). The step doubles with every 6 of H.264's scale, as it does there.
+    quantiser = min(max(round(4 * 2 ** ((crf - 18) / 6)), 1), 32)
+    return {
+        "profile": "4444",
+        "flags": "+qscale",
+        "global_quality": str(_QP_TO_LAMBDA * quantiser),
+        "vendor": "apl0",  # as Apple's own encoder, because some editors read no other
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How pictures are encoded.
+
+    Attributes:
+        name: FFmpeg's name of the encoder.
+        pixels: FFmpeg's name of the pixel format.
+        options: returns the encoder's options for an H.264 quality (CRF).
+        tags: metadata of the track.
+    """
+
+    name: str
+    pixels: str
+    options: Callable[[int], dict[str, str]]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+_H264: Final = Codec("libx264", "yuv420p", _h264)
+_VP9: Final = Codec("libvpx-vp9", "yuv420p", _vp9)
+
+_VP9_WITH_ALPHA: Final = Codec("libvpx-vp9", "yuva420p", _vp9, {"alpha_mode": "1"})
+"""The alpha channel is a second picture beside each one (BlockAdditional), and the tag says so."""
+
+_PRORES_4444: Final = Codec("prores_ks", "yuva444p10le", _prores)
+
 _SOUND_OF_MOV: Final = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "pcm_s16le", "pcm_s24le"})
 _SOUND_OF_MP4: Final = _SOUND_OF_MOV | {"flac", "opus"}
 _SOUND_OF_WEBM: Final = frozenset({"opus", "vorbis"})
@@ -68,16 +109,16 @@ class VideoFormat:
     Attributes:
         format: FFmpeg's name of the container.
         ticks_per_s: resolution of its timestamps.
-        codec: FFmpeg's name of the encoder.
-        options: returns the encoder's options for an H.264 quality (CRF).
+        codec: encodes pictures without an alpha channel.
+        alpha: encodes pictures with one; None: it can hold none.
         container: the container's options.
         sound: the sound codecs that it supports.
     """
 
     format: str
     ticks_per_s: int
-    codec: str = "libx264"
-    options: Callable[[int], dict[str, str]] = _h264
+    codec: Codec = _H264
+    alpha: Codec | None = None
     container: Mapping[str, str] = field(default_factory=dict)
     sound: frozenset[str] = _SOUND_OF_MOV
 
@@ -90,9 +131,9 @@ _FRAGMENTED: Final = {"movflags": "use_metadata_tags+hybrid_fragmented+frag_keyf
 FORMATS: Final = {
     ".mp4": VideoFormat("mp4", 90_000, container=_FRAGMENTED, sound=_SOUND_OF_MP4),
     ".m4v": VideoFormat("mp4", 90_000, container=_FRAGMENTED, sound=_SOUND_OF_MP4),
-    ".mov": VideoFormat("mov", 90_000, container=_FRAGMENTED),
+    ".mov": VideoFormat("mov", 90_000, alpha=_PRORES_4444, container=_FRAGMENTED),
     ".mkv": VideoFormat("matroska", 1000, sound=_SOUND_OF_MP4 | _SOUND_OF_WEBM),
-    ".webm": VideoFormat("webm", 1000, codec="libvpx-vp9", options=_vp9, sound=_SOUND_OF_WEBM),
+    ".webm": VideoFormat("webm", 1000, _VP9, _VP9_WITH_ALPHA, sound=_SOUND_OF_WEBM),
 }
 
 
@@ -125,6 +166,10 @@ class VideoEncoder:
     """Writes one file and counts its frames. Use from one thread.
 
     Every method raises av.FFmpegError, OSError or ValueError.
+
+    Attributes:
+        frames: the number of frames added.
+        keeps_alpha: True if the file has an alpha channel.
     """
 
     def __init__(
@@ -135,6 +180,7 @@ class VideoEncoder:
         size: tuple[int, int],
         fps: float,
         *,
+        alpha: bool,
         tags: Mapping[str, str],
         sound: SoundTrack | None,
     ) -> None:
@@ -146,10 +192,16 @@ class VideoEncoder:
             crf: H.264 quality, 0 to 51.
             size: (width, height) px; frames of another size are letterboxed.
             fps: approximate frame rate.
+            alpha: store the alpha channel of the frames, if the format can hold one.
             tags: metadata of the file.
             sound: copied into the file and closed with it.
         """
+        codec = (file_format.alpha if alpha else None) or file_format.codec
         self.frames = 0
+        self.keeps_alpha = codec is file_format.alpha
+        self._pixels = codec.pixels
+        # With alpha, FFmpeg's threads overwrite some of each other's first pixels.
+        self._threads = 1 if self.keeps_alpha else 0
         self._sound = sound
         self._size = even(size)
         self._ticks_per_s = file_format.ticks_per_s
@@ -170,11 +222,12 @@ class VideoEncoder:
         )
         self._container.metadata.update(tags)
         rate = Fraction(fps).limit_denominator(1001)
-        options = {**file_format.options(crf), "g": str(max(1, round(_KEYFRAME_S * fps)))}
-        stream = self._container.add_stream(file_format.codec, rate=rate, options=options)
+        options = {**codec.options(crf), "g": str(max(1, round(_KEYFRAME_S * fps)))}
+        stream = self._container.add_stream(codec.name, rate=rate, options=options)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = self._size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = codec.pixels
+        stream.metadata.update(codec.tags)
         context = stream.codec_context
         context.time_base = Fraction(1, self._ticks_per_s)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
@@ -203,7 +256,7 @@ class VideoEncoder:
         if self._pending is not None:
             self._interval_ticks = ticks - self._ticks
             self._encode(self._pending, self._interval_ticks)
-        self._pending = self._convert(frame.image, ticks)
+        self._pending = self._convert(frame, ticks)
         self._ticks = ticks
         self.frames += 1
 
@@ -248,14 +301,20 @@ class VideoEncoder:
                 self._sound.begin(self._origin_s)
         return max(ticks, self._ticks + 1)
 
-    def _convert(self, image: Image, ticks: int) -> VideoFrame:
-        rgb = VideoFrame.from_ndarray(letterbox(image, self._size), format="rgb24")
-        frame = self._to_yuv.reformat(
-            rgb, format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE
+    def _convert(self, frame: Frame, ticks: int) -> VideoFrame:
+        image, channels = (
+            (with_alpha(frame), "rgba") if self.keeps_alpha else (frame.image, "rgb24")
         )
-        frame.pts = ticks
-        frame.time_base = Fraction(1, self._ticks_per_s)
-        return frame
+        converted = self._to_yuv.reformat(
+            VideoFrame.from_ndarray(letterbox(image, self._size), format=channels),
+            format=self._pixels,
+            dst_colorspace=_BT709,
+            dst_color_range=_LIMITED_RANGE,
+            threads=self._threads,
+        )
+        converted.pts = ticks
+        converted.time_base = Fraction(1, self._ticks_per_s)
+        return converted
 
     def _encode(self, frame: VideoFrame, duration: int) -> None:
         assert frame.pts is not None

@@ -9,6 +9,7 @@ file at the end; Matroska and WebM have such a structure anyway.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -28,11 +29,19 @@ from reenact.sound import SoundTrack
 from reenact.storage import expanded, finish_partial, refusal, reserve_partial
 from reenact.types import Frame, Image
 
-TAGS: Final[Mapping[str, str]] = {
-    "title": "Synthetic video",
-    "comment": "Synthetic video made with reenact: the face is moved by another person.",
-    "synthetic": "true",
-}
+log = logging.getLogger(__name__)
+
+
+def tags_of(kind: str) -> dict[str, str]:
+    """Return the metadata that tell that a "video" or "picture" is synthetic."""
+    return {
+        "title": f"Synthetic {kind}",
+        "comment": f"Synthetic {kind} made with reenact: the face is moved by another person.",
+        "synthetic": "true",
+    }
+
+
+TAGS: Final[Mapping[str, str]] = tags_of("video")
 """Metadata of every file; Matroska and WebM store the names in capitals."""
 
 _MIN_KEPT_S: Final = 60.0
@@ -47,6 +56,11 @@ def is_partial(path: Path) -> bool:
 class FileSink(ClosesOnExit):
     """A video file: H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm.
 
+    If the first frame has an alpha channel, a .webm or .mov gets one as well: VP9 with alpha, or
+    ProRes 4444, both with straight alpha. That is fixed from then on: later frames without alpha
+    are opaque in such a file, and those with alpha keep their background in any other, which
+    `problem` and one message in the log say.
+
     Every frame keeps its own time, counted from the first one, to 1/90000 s in MP4 and MOV and to 1
     ms in Matroska and WebM. The last frame lasts as long as the one before, but no longer than
     1/fps. Times always increase: a frame that is not later than the one before comes one tick after
@@ -59,6 +73,9 @@ class FileSink(ClosesOnExit):
 
     Any thread may call any method. Leaving the context by an exception calls `abandon` instead of
     `close`.
+
+    Attributes:
+        problem: why the last frame was written with its background; "" if it should have it.
     """
 
     live = False
@@ -77,6 +94,7 @@ class FileSink(ClosesOnExit):
         if not str(path):
             raise SinkError("Name the file to write, as in --sink file:out.mp4.")
         self.name = f"file:{path}"
+        self.problem = ""
         # If the path is a link, the file that it points to is replaced.
         self.path = Path(os.path.realpath(expanded(path)))
         self._replaces = self.path.exists()
@@ -84,8 +102,10 @@ class FileSink(ClosesOnExit):
         self._tags = tags
         self._lock = threading.RLock()
         self._encoder: VideoEncoder | None = None
+        self._size, self._fps = (0, 0), 0.0
         self._partial: Path | None = None
         self._sound: SoundTrack | None = None
+        self._told = False
         if self.path.is_dir():
             raise SinkError(f"{path} is a folder; name a file to write.")
         file_format = FORMATS.get(self.path.suffix.lower())
@@ -108,21 +128,31 @@ class FileSink(ClosesOnExit):
             self.abandon()
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Start the file. Raises SinkError if it cannot be written or its size is not supported."""
+        """Start the file. Raises SinkError if it cannot be written or its size is not supported.
+
+        The size of a .webm or .mov is known to be supported once the first frame is written,
+        because that decides whether the file has an alpha channel.
+        """
         with self._lock:
+            self._size, self._fps = size, fps
             self._partial = reserve_partial(self.path)
-            try:
-                self._encoder = VideoEncoder(
-                    self._partial,
-                    self._format,
-                    self._crf,
-                    size,
-                    fps,
-                    tags=self._tags,
-                    sound=self._sound,
-                )
-            except (av.FFmpegError, OSError, ValueError) as error:
-                raise self._failed(error) from error
+            if self._format.alpha is None:
+                try:
+                    self._encoder = self._new_encoder(self._partial, alpha=False)
+                except (av.FFmpegError, OSError, ValueError) as error:
+                    raise self._failed(error) from error
+
+    def _new_encoder(self, partial: Path, *, alpha: bool) -> VideoEncoder:
+        return VideoEncoder(
+            partial,
+            self._format,
+            self._crf,
+            self._size,
+            self._fps,
+            alpha=alpha,
+            tags=self._tags,
+            sound=self._sound,
+        )
 
     def write(self, frame: Frame) -> None:
         """Add a frame.
@@ -132,12 +162,28 @@ class FileSink(ClosesOnExit):
         gives.
         """
         with self._lock:
-            if self._encoder is None:
+            if self._partial is None:
                 raise SinkError(f"{self.path} is closed; nothing more can be written to it.")
+            alpha = frame.alpha is not None
             try:
+                if self._encoder is None:
+                    self._encoder = self._new_encoder(self._partial, alpha=alpha)
                 self._encoder.add(frame)
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise self._failed(error) from error
+            self._note(keeps_background=alpha and not self._encoder.keeps_alpha)
+
+    def _note(self, *, keeps_background: bool) -> None:
+        """Set `problem`; log it the first time."""
+        self.problem = ""
+        if keeps_background:
+            self.problem = (
+                f"{self.path.name} keeps the background: only a .webm or .mov that is transparent "
+                "from its first picture on has an alpha channel."
+            )
+            if not self._told:
+                log.warning("%s", self.problem)
+            self._told = True
 
     def close(self) -> None:
         """Finish the file and give it its name; if there was no frame, no file is left.
@@ -209,13 +255,16 @@ def write_video(
 class FileSettings(Section):
     """Compression of the video file."""
 
-    crf: int = Field(18, ge=0, le=51, description="H.264 quality of the file; lower is better")
+    crf: int = Field(
+        18, ge=0, le=51, description="quality of the file on H.264's scale; lower is better"
+    )
 
 
 FILE: Final = SinkSpec(
     "file",
-    "a video file: .mp4, .mov, .mkv or .webm",
+    "a video file: .mp4, .mov, .mkv or .webm; .mov and .webm can be transparent",
     lambda argument, settings: FileSink(argument, settings.crf),
     settings=FileSettings,
     argument="PATH",
+    alpha=True,
 )

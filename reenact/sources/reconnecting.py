@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.types import Frame, Source
+from reenact.types import Frame, HasProblem, Source
 
 _PAUSE_GROWTH: Final = 1.6
 _STEADY_AFTER_S: Final = 10.0
@@ -22,14 +22,6 @@ _log = logging.getLogger(__name__)
 
 class SourceUnavailable(SourceError):  # noqa: N818 - a passing state rather than an error
     """There is no frame now; the source is being reopened, and the next `read` may succeed."""
-
-
-@runtime_checkable
-class HasProblem(Protocol):
-    """A source that reports what is wrong with its pictures."""
-
-    problem: str
-    """A sentence; "" if nothing is wrong."""
 
 
 class ReadGuard:

@@ -18,6 +18,7 @@ from reenact.targets.library import open_target
 from support.clips import write_talk
 from support.fakes import until
 from support.portraits import astronaut, write_jpeg
+from support.recordings import read_with_alpha
 
 
 def open_session(source: str, *assignments: str, sink: str = "null") -> Session:
@@ -39,8 +40,8 @@ def test_a_sessions_settings_are_its_own() -> None:
 @pytest.mark.parametrize(
     ("background", "sinks", "told"),
     [
-        ("transparent", ["file:a.mp4", "obs", "http"], "no effect on file:a.mp4 and http;"),
-        ("transparent", ["obs", "null"], None),
+        ("transparent", ["file:a.mp4", "obs", "http", "window"], "no effect on http and window;"),
+        ("transparent", ["obs", "null", "file:a.mp4"], None),
         ("keep", ["http"], None),
     ],
 )
@@ -53,6 +54,19 @@ def test_a_warning_names_the_outputs_that_keep_the_background_once(
     warnings = [text for text in caplog.messages if "background" in text]
     assert len(warnings) == (told is not None)
     assert all(str(told) in text and "--sink obs" in text for text in warnings)
+
+
+@pytest.mark.parametrize("ending", [".webm", ".mov"])
+def test_a_target_without_its_background_is_cut_out_in_a_file(ending: str, tmp_path: Path) -> None:
+    out = tmp_path / f"out{ending}"
+    talk = write_talk(tmp_path / "talk.mp4", beep_s=0.2)
+    with open_session(f"video:{talk}", "output.background=transparent", sink=f"file:{out}") as run:
+        run.run()
+    _, pictures = read_with_alpha(out)
+    assert len(pictures) == 50
+    for picture in pictures:
+        assert picture[10:100, 10:60, 3].max() <= 2  # a wall, in a picture of 640 px
+        assert picture[200:260, 260:330, 3].min() >= 253  # the face
 
 
 def heard_s(path: Path) -> float:

@@ -135,7 +135,7 @@ class Status {
     const others = names.filter((name) => name !== "panel" && !name.startsWith("file:"));
     this.set("outputs", level("outputs"), others.join(", ") || T.status.pageOnly, "");
     const file = session.recording.split(/[\\/]/).pop();
-    this.set("recording", "good", file ? T.status.on : T.status.off, file);
+    this.set("recording", wrong.has("recording") ? "warn" : "good", file ? T.status.on : T.status.off, file);
     const drops = Object.entries(session.drops);
     const count = drops.reduce((sum, [, number]) => sum + number, 0);
     const causes = drops.map(([cause]) => T.status.causes[cause] ?? cause).join(", ");

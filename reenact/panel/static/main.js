@@ -81,8 +81,8 @@ function show() {
     return;
   }
   const session = state.session;
-  // Several faces are no fault: one of them is followed.
-  const bad = session.problems.some((one) => one.where !== "faces");
+  // Several faces are no fault: one of them is followed. A recording's background is none either.
+  const bad = session.problems.some((one) => !["faces", "recording"].includes(one.where));
   const paused = session.show !== "live";
   const kind = bad ? "bad" : paused || session.problems.length > 0 ? "warn" : "good";
   status(kind, T.shows[session.show], ` · ${T.status.fps(session.fps)} · ${T.status.ms(session.delay_ms)}`);
