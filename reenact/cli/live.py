@@ -55,6 +55,7 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
     "h": ("hold your expression", "hold"),
     "x": ("mirror", "mirror"),
     "r": ("record", "record"),
+    "s": ("store the picture", "picture"),
     "m": ("play a motion", "motion"),
     "up": ("", "intensity=+0.1"),
     "down": ("", "intensity=-0.1"),

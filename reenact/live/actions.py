@@ -77,6 +77,10 @@ def _record(controls: Controls, microphone: str) -> str:
     return f"Recorded: {controls.stop_recording()}"
 
 
+def _picture(controls: Controls, _: str) -> str:
+    return f"Picture: {controls.take_picture()}"
+
+
 def _motion(controls: Controls, _: str) -> str:
     controls.play_motion()
     return "A motion is playing."
@@ -134,6 +138,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "hold": Action("hold your expression, or go on", _hold),
     "mirror": Action("mirror", _mirror),
     "record": Action("start or stop a recording", _record, "MICROPHONE"),
+    "picture": Action("store the picture that is shown", _picture, slow=True),
     "motion": Action("play a motion", _motion),
     "emotion": Action(
         "show an emotion, or follow the actor again", _emotion, "|".join(get_args(Emotion))

@@ -430,6 +430,18 @@ class Controls:
         """Finish the recording; return its file. Raises SinkError if there is none or it failed."""
         return self._recordings.stop()
 
+    def take_picture(self) -> Path:
+        """Store what the outputs show now as a PNG in the user's video folder; return its path.
+
+        Raises SinkError if nothing is shown yet, or the file cannot be written.
+        """
+        from reenact.sinks.pictures import store_picture
+
+        shown = self.session.output.newest
+        if shown is None:
+            raise SinkError("Nothing is shown yet; wait for the first picture.")
+        return store_picture(shown)
+
     def delay_obs_sound(self) -> str:
         """Delay the microphones of OBS by the delay of the picture; return a message.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PngImage
 
 from reenact.errors import ConfigError
 from reenact.live.actions import turn
@@ -162,3 +164,24 @@ def test_no_rate_stops_the_picture_for_longer_than_a_second(stage: Stage) -> Non
             stage.controls.update("output", "fps", too_slow)
     turn(stage.controls, "output.fps", 0.0)
     assert stage.session.settings.output.fps == 1.0
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_stored_picture_is_the_one_that_viewers_see(
+    raw: bool, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the user has the actor shown beside the target."""
+    monkeypatch.setattr("platformdirs.user_videos_path", lambda: tmp_path)
+    stage.session.settings.output.show_raw_camera = raw
+    stage.controls.update("output", "background", "transparent")
+    shown = stage.picture()
+    stored = PngImage.open(stage.controls.take_picture())
+    assert stored.size == shown.size
+    pixels = np.asarray(stored)
+    seen = [frame for frame in stage.sink.frames[-30:] if frame.alpha is not None]
+    assert any(
+        (pixels[..., :3] == frame.image).all() and (pixels[..., 3] == frame.alpha).all()
+        for frame in seen
+    )
+    left = pixels[:, : pixels.shape[0] // 2, 3]
+    assert left.min() == (255 if raw else 0)

@@ -271,6 +271,19 @@ def test_the_target_rests_at_once_and_goes_on(page: Page, filmed: Panel) -> None
     until(lambda: state(filmed)["show"] == "frozen")
 
 
+def test_a_picture_is_taken_by_a_button_and_by_a_key(
+    page: Page, filmed: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_VIDEOS_DIR", str(tmp_path))
+    page.begin()
+    page.open("Outputs")
+    page.button("Take a picture").click()
+    (path,) = until(lambda: list(tmp_path.glob("reenact *.png")))
+    page.tab.locator(".toast", has_text=f"Picture: {path}").wait_for()
+    page.tab.keyboard.press("s")
+    until(lambda: len(list(tmp_path.glob("reenact *.png"))) == 2)
+
+
 def test_several_faces_are_told(page: Page, filmed: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Reenactor, "faces_seen", property(lambda _: 2))
     page.begin()

@@ -3,7 +3,7 @@
 import { attempt, call, send } from "./api.js";
 import { ask, fill, h, rich, say, suggestedName, toast } from "./dom.js";
 import { confirmed } from "./ending.js";
-import { record, setSound, withSound } from "./keys.js";
+import { perform, record, setSound, withSound } from "./keys.js";
 import { T } from "./texts.js";
 import { change, settings, widget } from "./widgets.js";
 
@@ -41,6 +41,10 @@ export class OutputsTab {
     this.list = h("div.choices");
     const click = () => record(page.state().session);
     this.record = h("button.record", { type: "button", onclick: click }, T.outputs.record);
+    const picture = h(
+      "button", { type: "button", title: T.outputs.takePictureHelp, onclick: () => perform("picture") },
+      T.outputs.takePicture,
+    );
     this.path = h("small");
     this.picture = h("fieldset.picture", h("legend", T.outputs.picture));
     this.file = h("input.hidden", {
@@ -66,7 +70,7 @@ export class OutputsTab {
       this.list,
       h("h3", T.outputs.recording),
       h("label.switch", sound, h("span", T.outputs.withSound)),
-      h("div.row.start", this.record),
+      h("div.row.start", this.record, picture),
       this.path,
       this.picture,
       h("h3", T.outputs.sound),
