@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from reenact import registry
 from reenact.config import Section, Settings
-from reenact.live.settings import GROUP_OF
+from reenact.live.settings import GROUP_OF, declarations, sections_in
 
 FILE: Final = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -48,12 +48,11 @@ def reference() -> str:
 
 
 def sections() -> Iterator[tuple[str, type[Section]]]:
-    """Yield the sections, each followed by those of the program's own parts."""
-    for name, field in Settings.model_fields.items():
-        section = field.annotation
-        assert isinstance(section, type)
-        assert issubclass(section, Section)
+    """Yield the sections, each followed by those in it and those of the program's own parts."""
+    for name, section in sections_in(Settings).items():
         yield name, section
+        for inner, within in sections_in(section).items():
+            yield f"{name}.{inner}", within
         if name in GROUP_OF:
             for part in registry.available(GROUP_OF[name]):
                 own = registry.load(GROUP_OF[name], part).settings
@@ -62,14 +61,14 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
 
 
 def _described(name: str, section: type[Section]) -> Iterator[str]:
-    schema = section.model_json_schema()
     yield f"## `[{name}]`\n"
-    yield f"{schema['description'].partition(chr(10))[0]}\n"
-    if not section.model_fields:
+    yield f"{(section.__doc__ or '').partition(chr(10))[0]}\n"
+    settings = declarations(section)
+    if not settings:
         return
     yield "| key | values | default | |"
     yield "|---|---|---|---|"
-    for key, entry in schema["properties"].items():
+    for key, entry in settings.items():
         live = " (live)" if entry.get("live") else ""
         default = json.dumps(entry["default"])
         yield f"| `{key}` | {_values(entry)} | `{default}` | {entry['description']}{live} |"

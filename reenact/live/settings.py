@@ -162,7 +162,7 @@ def walk(settings: Settings, *, unused: bool = False) -> Iterator[Setting]:
 
 
 def _walk(section: Section, place: str, used: bool, unused: bool) -> Iterator[Setting]:
-    schema = _declarations(type(section))
+    schema = declarations(type(section))
     help = (type(section).__doc__ or "").strip().partition("\n")[0]
     for key in type(section).model_fields:
         value = getattr(section, key)
@@ -180,9 +180,21 @@ def _walk(section: Section, place: str, used: bool, unused: bool) -> Iterator[Se
 
 
 @cache
-def _declarations(section: type[Section]) -> dict[str, Any]:
+def declarations(section: type[Section]) -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each setting of a section, without the sections in it."""
     declared: dict[str, Any] = section.model_json_schema().get("properties", {})
-    return declared
+    return {key: told for key, told in declared.items() if key not in sections_in(section)}
+
+
+@cache
+def sections_in(section: type[Section]) -> dict[str, type[Section]]:
+    """Return the sections that a section always contains, by name; see `GROUP_OF` for others."""
+    kinds = {key: field.annotation for key, field in section.model_fields.items()}
+    return {
+        key: kind
+        for key, kind in kinds.items()
+        if isinstance(kind, type) and issubclass(kind, Section)
+    }
 
 
 def change(settings: Settings, name: str, value: Any) -> None:
@@ -196,7 +208,7 @@ def change(settings: Settings, name: str, value: Any) -> None:
     for part in section.split("."):
         place = getattr(place, part, None)
     entry = type(place).model_fields.get(key) if isinstance(place, Section) else None
-    if entry is None:
+    if entry is None or isinstance(getattr(place, key), Section):
         raise ConfigError(f"There is no setting {name}.")
     if not declared(entry).get("live"):
         raise ConfigError(f"{name} cannot be changed while running; restart with it.")
@@ -216,10 +228,6 @@ def describe() -> Iterator[tuple[str, str, Any, str]]:
         yield one.name, kind, told.get("default"), f"{told['description']}{unit}{live}"
 
 
-def _sections() -> dict[str, type[Section]]:
-    return {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]
-
-
 def _parts(section: str) -> list[str]:
     """Return the names of the components that have settings in a section."""
     return registry.available(GROUP_OF[section]) if section in GROUP_OF else []
@@ -231,7 +239,7 @@ def _part(section: str, name: str) -> type[Section]:
 
 
 def _check_keys(values: Mapping[str, Any], origin: str) -> None:
-    sections = _sections()
+    sections = sections_in(Settings)
     for section, entries in values.items():
         if section not in sections:
             raise ConfigError(f"{origin}: {_unknown(section, sections)}")
@@ -243,13 +251,25 @@ def _check_section(section: str, kind: type[Section], entries: Any, origin: str)
         raise ConfigError(
             f"{origin}: {section} is a section; write [{section}] and its keys below."
         )
+    inner = sections_in(kind)
     for key, value in entries.items():
-        if key in _parts(section):
+        if key in inner:
+            _check_section(f"{section}.{key}", inner[key], value, origin)
+        elif key in _parts(section):
             _check_section(f"{section}.{key}", _part(section, key), value, origin)
         elif key not in kind.model_fields:
             top = section.partition(".")[0]
             known = [name for name, *_ in describe() if name.startswith(f"{top}.")]
-            raise ConfigError(f"{origin}: {_unknown(f'{section}.{key}', known)}")
+            wrong = _first_name(f"{section}.{key}", value)
+            raise ConfigError(f"{origin}: {_unknown(wrong, known)}")
+
+
+def _first_name(name: str, value: Any) -> str:
+    """Return the name of the first setting in a value that may be a section of this name."""
+    if not (isinstance(value, Mapping) and value):
+        return name
+    key = next(iter(value))
+    return _first_name(f"{name}.{key}", value[key])
 
 
 def _assign(values: dict[str, Any], text: str) -> None:

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reenact.errors import ConfigError
-from reenact.live.settings import load_settings
+from reenact.live.settings import declarations, load_settings
 from tools.settings_reference import sections
 
-FIELDS = {
+FIELDS: dict[str, Any] = {
     f"{section}.{key}": entry
     for section, declared in sections()
-    for key, entry in declared.model_json_schema().get("properties", {}).items()
+    for key, entry in declarations(declared).items()
 }
 """The JSON schema of every setting."""
 
