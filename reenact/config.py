@@ -223,6 +223,28 @@ class FusionSettings(Section):
     mirror: Live[bool] = Field(False, description="mirror the actor's movements")
 
 
+class UnitSettings(Section):
+    """Action units by hand, added to whatever drives the target; sides are the target's own."""
+
+    mouth_open: Live[Share] = Field(0.0, description="parts the lips")
+    jaw_drop: Live[Share] = Field(0.0, description="lowers the chin")
+    smile_left: Live[Share] = Field(0.0, description="lifts the left corner of the mouth")
+    smile_right: Live[Share] = Field(0.0, description="lifts the right corner of the mouth")
+    frown: Live[Share] = Field(0.0, description="lowers the corners of the mouth")
+    pucker: Live[Share] = Field(0.0, description="narrows the mouth")
+    stretch: Live[Share] = Field(0.0, description="widens the mouth")
+    upper_lip_raise: Live[Share] = Field(0.0, description="lifts the upper lip")
+    lower_lip_depress: Live[Share] = Field(0.0, description="lowers the lower lip")
+    mouth_left: Live[Share] = Field(0.0, description="moves the mouth to the left")
+    mouth_right: Live[Share] = Field(0.0, description="moves the mouth to the right")
+    brow_raise_left: Live[Share] = Field(0.0, description="lifts the left brow")
+    brow_raise_right: Live[Share] = Field(0.0, description="lifts the right brow")
+    brow_lower: Live[Share] = Field(0.0, description="lowers the brows and draws them together")
+    blink_left: Live[Share] = Field(0.0, description="shuts the left eye")
+    blink_right: Live[Share] = Field(0.0, description="shuts the right eye")
+    eye_wide: Live[Share] = Field(0.0, description="opens both eyes wide")
+
+
 class DriveSettings(PartsSection):
     """What the target follows: the actor, an emotion, or a file."""
 
@@ -249,6 +271,7 @@ class DriveSettings(PartsSection):
         description="the motion by which an emotion appears, listed by `reenact plugins`; empty: a "
         "plain fade",
     )
+    units: UnitSettings = Field(default_factory=UnitSettings)
 
 
 class IdleSettings(Section):

@@ -195,7 +195,7 @@ class Drive:
     Attributes:
         landmarks: float32 (478, 3), px of the target's crop, with the intensity applied.
         expression: the target's expression before the intensity is applied: the actor's, and what
-            a key or a file adds to it. Without an actor it is that of the idle target.
+            a key, a file or a hand adds to it. Without an actor it is that of the idle target.
         emotion: float32 (8,) weights of sum 1, in the order of `emotions.EMOTIONS`.
         intensity: 0 neutral, 1 as acted, up to 2.
         time_s: time of the frame.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from reenact.config import Settings, SinkSettings
+from reenact.config import Settings, SinkSettings, UnitSettings
 from reenact.errors import ConfigError
+from reenact.face.topology import ACTION_UNITS
 from reenact.live.settings import describe, load_settings
 from reenact.sinks.mjpeg_server import HttpSettings
 from reenact.sources.webcam import WebcamSettings
@@ -21,9 +24,11 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_an_assignment_beats_the_file_and_the_file_beats_the_default(tmp_path: Path) -> None:
-    path = write(tmp_path, "[drive]\nintensity = 0.5\n[fusion]\nmouth = 0.7\n")
-    settings = load_settings(path, ["drive.intensity=1.5"])
+    units = "[drive.units]\nfrown = 0.2\npucker = 0.3\n"
+    path = write(tmp_path, f"[drive]\nintensity = 0.5\n{units}[fusion]\nmouth = 0.7\n")
+    settings = load_settings(path, ["drive.intensity=1.5", "drive.units.frown=1"])
     assert settings.drive.intensity == 1.5
+    assert settings.drive.units == UnitSettings(frown=1, pucker=0.3)
     assert settings.fusion.mouth == 0.7
     assert settings.fusion.eyes == Settings().fusion.eyes
 
@@ -53,6 +58,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
         ('sink.camera.device="OBS Virtual Camera"', "sink.camera", "device", "OBS Virtual Camera"),
         ("sink.camera.device=/dev/video4", "sink.camera", "device", "/dev/video4"),
         ("sink.http.port=8090", "sink.http", "port", 8090),
+        ("drive.units.mouth_open=0.4", "drive.units", "mouth_open", 0.4),
         ("renderer.weights=a=b.safetensors", "renderer", "weights", "a=b.safetensors"),
     ],
 )
@@ -84,6 +90,12 @@ def test_assignments_are_read_by_their_type(
         ("sink.http=80", "sink.http is a section"),
         ("sink.http.quality=101", "sink.http.quality: Input should be less than or equal to 100"),
         ("source.webcam.width=wide", "source.webcam.width: Input should be a valid integer"),
+        ("drive.units.smile=1", "unknown setting drive.units.smile; did you mean drive.units."),
+        ("drive.unit.jaw_drop=1", "did you mean drive.units.jaw_drop?"),
+        ("drive.units.jaw_drop=1.2", "drive.units.jaw_drop: Input should be less than or equal"),
+        ("drive.units.jaw_drop=-0.1", "drive.units.jaw_drop: Input should be greater than or"),
+        ("drive.units.jaw_drop=wide", "drive.units.jaw_drop: Input should be a valid number"),
+        ("drive.units=1", "drive.units is a section"),
     ],
 )
 def test_a_wrong_assignment_is_told_in_one_sentence(text: str, message: str) -> None:
@@ -122,10 +134,18 @@ def test_a_missing_file_and_a_binary_one_are_told(tmp_path: Path) -> None:
             load_settings(tmp_path / name)
 
 
+def names_in(values: Mapping[str, Any], section: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from names_in(value, f"{section}{key}.")
+        else:
+            yield section + key
+
+
 def test_every_setting_is_described_with_its_default() -> None:
     described = {name: (default, text) for name, _, default, text in describe()}
     settings = Settings()
-    common = {f"{s}.{key}" for s, section in settings.model_dump().items() for key in section}
+    common = set(names_in(settings.model_dump()))
     parts = {"source.webcam.width", "remote.hotkeys.keys", "sink.http.port"}
     assert common < set(described)
     assert parts | {"sink.file.crf"} <= set(described) - common
@@ -154,3 +174,8 @@ def test_a_setting_that_is_assigned_later_is_checked_too() -> None:
     with pytest.raises(ValueError, match="less than or equal to 2"):
         settings.drive.intensity = 5.0
     assert settings.drive.intensity == 1.0
+
+
+def test_every_action_unit_can_be_set_by_hand() -> None:
+    assert tuple(UnitSettings.model_fields) == ACTION_UNITS
+    assert not any(value for _, value in UnitSettings())

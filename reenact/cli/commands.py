@@ -61,7 +61,8 @@ def live(arguments: Namespace) -> int:
     if interruption.came:
         return EXIT_INTERRUPTED
     drive = session.settings.drive
-    driven = drive.track or drive.emotion != "actor" or arguments.source == "pattern"
+    by_hand = any(value for _, value in drive.units)
+    driven = drive.track or drive.emotion != "actor" or by_hand or arguments.source == "pattern"
     quit_early = interruption.stop or session.output.closed_by_user
     if not (session.source.live or session.reenactor.face_found or driven or quit_early):
         raise SourceError(

@@ -1,16 +1,19 @@
 """What is added to the actor's expression, and how it is held.
 
-It is an emotion from a key, from a file, or as a motion.
+It is an emotion from a key, from a file, or as a motion, and the action units set by hand.
 
 An emotion is a set of action units (`emotions.acted_units`) and the sum of their typical landmark
 deviations, so that renderers driven by emotions, by action units and by landmarks show the same. It
 fades in over the actor's expression within `EASE_S`, from whatever is shown at that moment, and
 fades out likewise. `drive.mix` says how much of the actor's expression it replaces.
+
+The units set by hand (`drive.units`) come on top of all that and replace nothing. They follow the
+hand at once, but no faster than from 0 to 1 within `HAND_S`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +29,10 @@ from reenact.types import Array, Expression, MotionSource
 
 EASE_S: Final = 0.4
 """Duration of the fade from what is shown to another emotion, or back to the actor."""
+
+HAND_S: Final = 0.2
+"""Minimum time in which a unit set by hand goes from 0 to 1. Only its speed is limited: a knob that
+is turned slowly is followed without delay, and a jump of the value is no jump of the face."""
 
 MOTION_FPS: Final = 25.0
 HOLD_S: Final = 0.6
@@ -73,11 +80,20 @@ class Addition:
         named = self.levels.any()
         weights = emotion_weights(units if named else self.mixed_units(units))
         if named:
-            weights = (1 - self.replaced) * weights + self.levels
+            own = self.units - self.levels @ acted_units()
+            weights = (1 - self.replaced) * weights + self.levels + emotion_weights(own)
         weights[0] = 0
         weights /= max(float(weights.sum()), 1.0)
         weights[0] = 1 - weights.sum()
         return np.asarray(weights, np.float32)
+
+    def with_units(self, units: Array) -> Addition:
+        """Return this addition with (17,) more action units, 0 to 1; none of them exceeds 1."""
+        more = np.minimum(units, 1 - self.units)
+        if not more.any():
+            return self
+        deviation = self.deviation + np.tensordot(more, action_unit_basis(), 1)
+        return replace(self, units=self.units + more, deviation=deviation)
 
 
 _IS_EYES: Final = np.array(["blink" in name or "eye" in name for name in ACTION_UNITS])
@@ -140,13 +156,36 @@ def nothing(intensity: float = 1.0) -> Addition:
     )
 
 
+class _UnitsByHand:
+    """The action units set by hand, as they are shown. One thread calls it."""
+
+    def __init__(self, settings: DriveSettings) -> None:
+        self._settings = settings
+        self._shown: Array | None = None
+
+    def step(self, dt_s: float, applied: bool) -> Array:
+        """Return the (17,) units that are shown `dt_s` seconds after the last ones, 0 to 1.
+
+        The first ones are shown at once. While they are not applied, they are 0.
+        """
+        given = self._settings.units
+        units = np.array([getattr(given, name) for name in ACTION_UNITS], np.float32)
+        if not applied:
+            units[:] = 0
+        elif self._shown is not None:
+            way = np.float32(dt_s / HAND_S)
+            units = np.clip(units, self._shown - way, self._shown + way)
+        self._shown = units
+        return units
+
+
 class Driver:
     """Decides frame by frame what is added to the actor's expression.
 
     One thread calls it. The settings are read at each step.
 
     Args:
-        settings: emotion, intensity and mix.
+        settings: emotion, intensity, mix and the units set by hand.
         track: emotions and action units over time from a file; used while the emotion is "actor".
         motions: generates the course of an emotion; None: it fades in.
     """
@@ -158,6 +197,7 @@ class Driver:
         motions: MotionSource | None = None,
     ) -> None:
         self._settings, self._track, self._motions = settings, track, motions
+        self._by_hand = _UnitsByHand(settings)
         self._shown, self._from = nothing(), nothing()
         self._cause = "actor"
         self._since_s = EASE_S
@@ -173,10 +213,11 @@ class Driver:
         self._playing = "happy" if emotion in ("actor", "neutral") else emotion
         self._begin("motion", self._playing)
 
-    def step(self, dt_s: float, time_s: float) -> Addition:
+    def step(self, dt_s: float, time_s: float, *, by_hand: bool = True) -> Addition:
         """Advance fades and motions by `dt_s` seconds; return what is added at `time_s`.
 
-        The track starts at the first step. After a gap between frames it goes on in time.
+        The track starts at the first step. After a gap between frames it goes on in time. Without
+        `by_hand`, the units set by hand are left out at once; later they come back from 0.
         """
         settings = self._settings
         if self._start_s is None:
@@ -199,7 +240,7 @@ class Driver:
                 goal.intensity,
             )
         self._shown = goal
-        return goal
+        return goal.with_units(self._by_hand.step(dt_s, by_hand))
 
     def _begin(self, cause: str, emotion: str) -> None:
         self._cause, self._from, self._since_s = cause, self._shown, 0.0

@@ -51,7 +51,7 @@ def between(idle: Expression, acted: Expression, share: np.float32) -> Expressio
 
 
 def with_addition(drive: Drive, addition: Addition) -> Drive:
-    """Add a key's or a file's emotion to a drive whose landmarks already include it."""
+    """Add what a key, a file or a hand adds to a drive whose landmarks already include it."""
     expression = drive.expression
     return replace(
         drive,

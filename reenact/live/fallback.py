@@ -88,8 +88,8 @@ class ReenactorLike(Protocol):
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for a frame of the actor, with its time and index."""
 
-    def idle(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest."""
+    def idle(self, time_s: float, index: int, *, at_rest: bool = False) -> Frame:
+        """Return the target without an actor; `at_rest`: without the units set by hand, too."""
 
     def set_neutral(self) -> None:
         """Take the actor's current face as the neutral one."""
@@ -163,10 +163,10 @@ class FallbackReenactor:
         self._rendered_any = True
         return picture
 
-    def idle(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest, or a plain picture if even that fails."""
+    def idle(self, time_s: float, index: int, *, at_rest: bool = False) -> Frame:
+        """Return what `ReenactorLike.idle` does, or a plain picture if even that fails."""
         try:
-            return self._reenactor.idle(time_s, index)
+            return self._reenactor.idle(time_s, index, at_rest=at_rest)
         except Exception:
             if not self._card_shown:
                 log.warning("The target at rest could not be drawn.", exc_info=True)

@@ -221,13 +221,13 @@ class Reenactor:
         except Exception as error:
             self._seen.append((frame, error))  # `step` raises it
 
-    def idle(self, time_s: float, index: int) -> Frame:
+    def idle(self, time_s: float, index: int, *, at_rest: bool = False) -> Frame:
         """Return the target without an actor, or on its way there for `RETURN_S`.
 
-        It shows the idle motion (`idle.life`) and the current emotion, and it is silent. After a
-        failed frame it is at rest, which needs no renderer.
+        It shows the idle motion (`idle.life`), the current emotion and, unless `at_rest`, the units
+        set by hand. It is silent. After a failed frame it is at rest, which needs no renderer.
         """
-        dt_s = self._advance(time_s)
+        dt_s = self._advance(time_s, by_hand=not at_rest)
         self._voice.hush()
         self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
         return self._draw(None, time_s, dt_s, index)
@@ -256,11 +256,11 @@ class Reenactor:
                 return found
         return self._track(frame)
 
-    def _advance(self, time_s: float) -> float:
-        """Advance emotions and blinks; return the seconds, at most half of `RETURN_S`."""
+    def _advance(self, time_s: float, by_hand: bool = True) -> float:
+        """Advance emotions, units and blinks; return the seconds, at most half of `RETURN_S`."""
         before, self._time_s = self._time_s, time_s
         dt_s = 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
-        self._addition = self._driver.step(dt_s, time_s)
+        self._addition = self._driver.step(dt_s, time_s, by_hand=by_hand)
         self._lids = self._blinks.step(dt_s, self.settings.fusion.blinks == "automatic")
         return dt_s
 

@@ -119,7 +119,8 @@ class Presenter:
         """Return the picture when there is no frame: the target at rest, or frozen."""
         if self._shown is Show.FROZEN and self._last is not None:
             return replace(self._last, time_s=time_s, index=index)
-        return self._keep(self._faded(self._pictures.idle(time_s, index)))
+        rests = self._shown is Show.REST
+        return self._keep(self._faded(self._pictures.idle(time_s, index, at_rest=rests)))
 
     def raise_if_all_failed(self) -> None:
         """Raise the last failure if there were frames and none of them was rendered."""

@@ -107,7 +107,7 @@ def test_nothing_of_the_libraries_is_printed_when_a_face_is_found(tmp_path: Path
     assert done.stderr.startswith("3 frames in, 3 out"), done.stderr
 
 
-def test_a_video_without_a_face_is_no_mistake_if_an_emotion_drives(
+def test_a_video_without_a_face_is_no_mistake_if_an_emotion_or_a_hand_drives(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = write_clip(tmp_path / "wall.mp4", frames=3)
@@ -115,7 +115,8 @@ def test_a_video_without_a_face_is_no_mistake_if_an_emotion_drives(
     typed += ["--set", "renderer.name=warp"]
     assert main(typed) == 2
     assert "There is no face in wall.mp4" in capsys.readouterr().err
-    assert main([*typed, "--set", "drive.emotion=happy"]) == 0
+    for assignment in ("drive.emotion=happy", "drive.units.mouth_open=0.5"):
+        assert main([*typed, "--set", assignment]) == 0
 
 
 def test_a_run_begins_with_the_targets_own_settings_unless_others_are_typed(

@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reenact.config import ActorSettings, DriveSettings, FusionSettings, SmoothingSettings
+from reenact.config import (
+    ActorSettings,
+    DriveSettings,
+    FusionSettings,
+    SmoothingSettings,
+    UnitSettings,
+)
 from reenact.errors import ConfigError
-from reenact.expression.driving import EASE_S, HOLD_S, Addition, Driver, Hold, nothing
+from reenact.expression.driving import EASE_S, HAND_S, HOLD_S, Addition, Driver, Hold, nothing
 from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units, emotion_weights
 from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import BEGIN_S, Blinks, IdleLife, Life
 from reenact.expression.tracks import load_track
-from reenact.face.geometry import canonical_face
+from reenact.face.geometry import canonical_face, estimate_pose, to_face_frame
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Expression, Pose
 from support.faces import deviation_of, portrait_landmarks, target_units, units_of
@@ -166,6 +172,94 @@ def test_a_motion_is_played_from_the_present_pose_and_gives_way_to_the_actor() -
     shown += run(driver, 2 * DT_S + EASE_S)
     assert shown[-1].idle
     assert steps(shown) < 0.06
+
+
+def by_hand(**amounts: float) -> DriveSettings:
+    return DriveSettings(units=UnitSettings(**amounts))
+
+
+def test_units_by_hand_are_added_to_the_actors_and_replace_nothing() -> None:
+    addition = Driver(by_hand(smile_left=0.5, mouth_open=0.25)).step(0.0, 0.0)
+    np.testing.assert_array_equal(addition.units, units_of(smile_left=0.5, mouth_open=0.25))
+    np.testing.assert_allclose(
+        addition.deviation, deviation_of(smile_left=0.5, mouth_open=0.25), atol=1e-6
+    )
+    assert (addition.kept() == 1).all()
+    mixed = addition.mixed_units(units_of(smile_left=0.8, mouth_open=0.5, blink_left=1))
+    np.testing.assert_allclose(mixed, units_of(smile_left=1, mouth_open=0.75, blink_left=1))
+    smiling = Driver(by_hand(smile_left=0.2, smile_right=0.2)).step(0.0, 0.0)
+    assert smiling.emotion(units_of())[HAPPY] == pytest.approx(0, abs=1e-5)
+    acted = units_of(smile_left=0.2, smile_right=0.2)
+    assert smiling.emotion(acted)[HAPPY] == pytest.approx(0.5, abs=1e-5), "evidence .4 of .2 to .6"
+
+
+def test_units_by_hand_fill_up_what_an_emotion_leaves_and_count_beside_it() -> None:
+    settings = by_hand(brow_raise_left=1)
+    settings.emotion = "surprised"  # which raises the brows by .9
+    driver, surprised = Driver(settings), EMOTIONS.index("surprised")
+    shown = run(driver, 1.0)[-1]
+    more = deviation_of(brow_raise_left=0.1)
+    np.testing.assert_allclose(shown.deviation, acted_deviations()[surprised] + more, atol=1e-5)
+    np.testing.assert_allclose(
+        shown.units, acted_units()[surprised] + units_of(brow_raise_left=0.1), atol=1e-6
+    )
+    settings.emotion, settings.units = "sad", UnitSettings(smile_left=1, smile_right=1)
+    weights = run(driver, 1.0)[-1].emotion(units_of())
+    assert weights[[HAPPY, EMOTIONS.index("sad")]] == pytest.approx([0.5, 0.5])
+
+
+def test_a_unit_by_hand_follows_a_slow_knob_at_once_and_a_jump_at_full_speed() -> None:
+    settings, smile = DriveSettings(), ACTION_UNITS.index("smile_left")
+    driver = Driver(settings)
+    run(driver, 0.2)
+
+    def shown(value: float, frames: int, fps: float = 25) -> list[float]:
+        settings.units.smile_left = value
+        return [float(driver.step(1 / fps, 1.0).units[smile]) for _ in range(frames)]
+
+    assert [shown(value / 10, 1)[0] for value in range(1, 6)] == pytest.approx(
+        [0.1, 0.2, 0.3, 0.4, 0.5]
+    )
+    step = 1 / 25 / HAND_S
+    assert shown(1.0, 4) == pytest.approx([0.5 + step, 0.5 + 2 * step, 1, 1])
+    assert shown(0.0, 6) == pytest.approx([1 - n * step for n in range(1, 6)] + [0], abs=1e-6)
+    assert driver.step(1 / 25, 1.0).idle
+    assert shown(1.0, 5, fps=50)[-1] == pytest.approx(5 / 50 / HAND_S)
+
+
+def test_units_by_hand_are_there_at_the_first_step_and_gone_at_once_at_rest() -> None:
+    driver, smile = Driver(by_hand(smile_left=1)), ACTION_UNITS.index("smile_left")
+    assert driver.step(0.0, 0.0).units[smile] == 1
+    assert driver.step(DT_S, DT_S, by_hand=False).idle
+    back = [float(driver.step(DT_S, n * DT_S).units[smile]) for n in range(2, 4)]
+    assert back == pytest.approx([DT_S / HAND_S, 2 * DT_S / HAND_S])
+
+
+@pytest.mark.parametrize("name", ACTION_UNITS)
+def test_each_unit_by_hand_moves_any_targets_landmarks_by_its_amount(name: str) -> None:
+    fusion, target = open_fusion(), canonical_points()
+    found = []
+    for amount, intensity in ((1.0, 0.0), (0.5, 1.0), (1.0, 0.5), (1.0, 1.0)):
+        settings = by_hand(**{name: amount})
+        settings.intensity = intensity
+        points, _ = fusion.alone(None, Driver(settings).step(0.0, 0.0))
+        units = target_units(points, target)
+        found.append(float(units[ACTION_UNITS.index(name)]))
+        assert not fusion.target.beyond(to_face_frame(points, estimate_pose(points)))
+    assert found[0] == pytest.approx(0, abs=0.02)
+    assert found[1] == pytest.approx(found[2], abs=1e-4)
+    assert 0.3 < found[1] < 0.6, "half of it, less the dead zone of the measure"
+    assert found[3] > 0.7
+
+
+def test_all_units_by_hand_keep_a_shouting_face_within_its_limits() -> None:
+    shouting = in_picture(canonical_face() + deviation_of(mouth_open=1, jaw_drop=1, eye_wide=1))
+    settings = by_hand(**dict.fromkeys(ACTION_UNITS, 1.0))
+    settings.intensity = 2.0
+    fusion = start(FusionSettings(method="direct"))
+    points = fusion.fuse(fusion.express(shouting, 4.0), Driver(settings).step(0.0, 0.0))
+    assert not fusion.target.beyond(to_face_frame(points, estimate_pose(target_points())))
+    assert fusion.frames_limited == 1
 
 
 def test_a_file_drives_between_its_first_and_last_row(tmp_path: Path) -> None:

@@ -342,6 +342,29 @@ def test_a_preset_changes_only_what_it_gives_and_tells_what_needs_a_restart(stag
     assert act(controls, "preset=green") == "green is in use."
 
 
+def test_units_by_hand_are_settings_like_others(stage: Stage) -> None:
+    controls = stage.controls
+    controls.update_all({"drive.units.smile_left": 0.4, "drive.units.pucker": 1})
+    units = stage.session.settings.drive.units
+    assert (units.smile_left, units.pucker, units.frown) == (0.4, 1.0, 0.0)
+    controls.save_preset("smirk")
+    assert "[drive.units]\nmouth_open = 0.0\n" in preset_path("smirk").read_text("utf-8")
+    controls.update("drive.units", "smile_left", 0.0)
+    import_preset("grumpy", "[drive.units]\nfrown = 0.7\n")
+    assert controls.load_preset("grumpy") == []
+    assert (units.smile_left, units.pucker, units.frown) == (0.0, 1.0, 0.7)
+    assert act(controls, "preset=smirk") == "smirk is in use."
+    assert (units.smile_left, units.pucker, units.frown) == (0.4, 1.0, 0.0)
+    for name, value, message in (
+        ("drive.units.smile", 1, r"There is no setting drive\.units\.smile\."),
+        ("drive.units", 1, r"There is no setting drive\.units\."),
+        ("drive.units.frown", 1.5, r"drive\.units\.frown: Input should be less than or equal to 1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            controls.update_all({"drive.units.pucker": 0.2, name: value})
+    assert units.pucker == 1.0
+
+
 def test_settings_of_a_part_that_is_not_in_use_wait(stage: Stage) -> None:
     import_preset("stream", "[sink.http]\nport = 8088\nquality = 85\n")
     assert stage.controls.load_preset("stream") == ["sink.http.port"]

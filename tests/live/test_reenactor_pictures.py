@@ -71,6 +71,18 @@ def test_the_target_opens_its_mouth_with_the_actor_and_its_surroundings_stay(
     np.testing.assert_array_equal(acting[beside], rest[beside])
 
 
+def test_a_knob_opens_and_shuts_the_mouth_of_a_target_that_nobody_drives(
+    reenactor: Reenactor,
+) -> None:
+    gaps = []
+    for number, amount in enumerate((0.0, 1.0, 0.0)):
+        reenactor.settings.drive.units.mouth_open = amount
+        pictures = [reenactor.step(nobody(15 * number + n)).image for n in range(15)]
+        gaps.append(lip_gap(pictures[-1]))
+    assert gaps[1] > gaps[0] + 0.2
+    assert gaps[2] == pytest.approx(gaps[0], abs=0.03)
+
+
 def test_the_actor_is_never_in_the_picture_unless_asked_for(reenactor: Reenactor) -> None:
     shown = open_reenactor(quiet_settings(show_raw_camera=True), portrait_target(), StepTimer())
     for index in range(3):

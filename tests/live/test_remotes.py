@@ -87,6 +87,7 @@ def test_a_wrong_action_is_told_in_one_sentence(controls: Controls, text: str) -
         ("fusion.max_yaw", 2.0, 60.0),
         ("fusion.mirror", 0.7, True),
         ("drive.emotion", 1.0, "surprised"),
+        ("drive.units.mouth_open", 0.25, 0.25),
         ("smoothing.pose_min_cutoff", 0.0, 0.06),
     ],
 )

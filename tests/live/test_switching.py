@@ -127,13 +127,15 @@ def test_what_changed_since_a_target_is_shown_can_become_its_own(
 ) -> None:
     controls = Controls(plain_session, "astronaut", own_store)
     act(controls, "target=ben")
-    controls.update_all({"fusion.brows": 0.5, "drive.intensity": 1.2})
-    assert controls.keep_settings() == ["drive.intensity", "fusion.brows"]
+    controls.update_all({"fusion.brows": 0.5, "drive.intensity": 1.2, "drive.units.frown": 0.3})
+    assert controls.keep_settings() == ["drive.intensity", "drive.units.frown", "fusion.brows"]
     act(controls, "target=anna")
     assert looks(controls) == (1.5, "16:9", 1.0)
+    assert controls.session.settings.drive.units.frown == 0.0
     act(controls, "target=ben")
     assert looks(controls) == (1.0, "picture", 0.5)
-    controls.update("fusion", "brows", 1.0)
+    assert controls.session.settings.drive.units.frown == 0.3
+    controls.update_all({"fusion.brows": 1.0, "drive.units.frown": 0.0})
     assert controls.keep_settings() == ["drive.intensity"]
     assert own_settings(own_store, "ben") == {"drive.intensity": 1.2}
 

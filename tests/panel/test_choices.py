@@ -40,6 +40,26 @@ def test_a_preset_of_a_key_is_kept_as_that_of_a_click(panel: Panel) -> None:
     assert (settings.output.picture, settings.tracking.min_confidence) == ("plate", 0.7)
 
 
+def test_a_unit_set_by_hand_is_told_changed_kept_and_checked_like_other_settings(
+    panel: Panel,
+) -> None:
+    controls, name = panel.start("pattern"), "drive.units.mouth_open"
+    told = {one["name"]: one for one in panel.call("GET", "/api/settings")}
+    one = told[name]
+    assert (one["section"], one["min"], one["max"], one["live"]) == ("drive.units", 0, 1, True)
+    assert "drive.units" not in told
+    assert panel.call("PATCH", "/api/settings", values={name: 0.5}) == []
+    assert controls.settings()[name] == 0.5
+    assert panel.studio.choice.settings == {name: 0.5}
+    for values, message in (
+        ({"drive.units.mouth": 0.7}, "did you mean drive.units.mouth_"),
+        ({"drive.units": 0.7}, "drive.units is a section"),
+        ({name: 1.1}, f"{name}: Input should be less than or equal to 1"),
+    ):
+        assert message in panel.call("PATCH", "/api/settings", values={name: 0.6} | values)
+    assert controls.settings()[name] == 0.5
+
+
 def test_settings_kept_with_a_target_are_undone_with_another(panel: Panel) -> None:
     """They are none of the user's choices for other targets, now or at the next start."""
     store = panel.studio.gallery.store

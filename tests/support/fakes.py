@@ -179,7 +179,7 @@ class FakeReenactor:
             raise RuntimeError("the fake renderer fails")
         return Frame(plain(self.colour, self.size), frame.time_s, frame.index)
 
-    def idle(self, time_s: float, index: int) -> Frame:
+    def idle(self, time_s: float, index: int, *, at_rest: bool = False) -> Frame:
         self.idles += 1
         if self._idle_fails:
             raise RuntimeError("the fake target at rest fails")
