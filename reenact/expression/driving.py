@@ -65,6 +65,11 @@ class Addition:
         """True if nothing is added."""
         return not (self.replaced or self.levels.any() or self.deviation.any())
 
+    @property
+    def strength(self) -> np.float32:
+        """That of the strongest emotion or action unit, 0 to 1."""
+        return np.float32(max(self.levels.max(), self.units.max()))
+
     def kept(self) -> Array:
         """Return (478, 1): how much of the actor's deviation is kept, 0 to 1; at the eyes 1."""
         return kept_points(self.replaced)

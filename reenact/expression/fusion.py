@@ -270,6 +270,9 @@ class Fusion:
     def alone(self, life: Life | None, addition: Addition) -> tuple[Array, Array]:
         """Return the target's landmarks without an actor, and the motion of its torso.
 
+        Without idle motion the expression of the target's photo, where that is not `base`, gives
+        way as the addition grows.
+
         Args:
             life: the idle motion; None: none.
             addition: as for `fuse`.
@@ -283,6 +286,8 @@ class Fusion:
         closure = np.full(2 * EYE_PAIRS, life.closure if life else 1.0, np.float32)
         wanted = proportional_change(self.target.base, moved)
         shape, _ = self.target.place(*self._with(addition, moved, wanted, closure))
+        if life is None:
+            shape = shape + (1 - addition.strength) * (self.target.photo - self.target.base)
         rest, limits = Pose(np.eye(3, dtype=np.float32), still, 1.0), FusionSettings(translation=1)
         head = self._head.follow(Pose(rotation_matrix(turn), shift, 1.0), rest, limits)
         return to_image(shape, head), np.array([*breath[:2], 0, 0], np.float32)

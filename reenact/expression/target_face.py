@@ -106,13 +106,14 @@ class TargetFace:
             "auto": as `mode_for` says.
 
     Attributes:
+        photo: (478, 3) as given.
         rest: (478, 3) the target at rest; the photo itself if that can be at rest, else estimated.
         base: (478, 3) the shape that deviations are added to.
     """
 
     def __init__(self, photo: Array, mode: Literal["auto"] | Mode = "relative") -> None:
         rest, problem = resting_face(photo)
-        self.rest = rest
+        self.photo, self.rest = photo, rest
         absolute = bool(problem) if mode == "auto" else mode == "absolute"
         self.base = rest if absolute else photo
         self._limits = Limits(rest, self.base)

@@ -21,7 +21,7 @@ from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units,
 from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import BEGIN_S, Blinks, IdleLife, Life
 from reenact.expression.tracks import load_track
-from reenact.face.geometry import canonical_face, estimate_pose, to_face_frame
+from reenact.face.geometry import canonical_face, estimate_pose, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Expression, Pose
 from support.faces import deviation_of, portrait_landmarks, target_units, units_of
@@ -260,6 +260,24 @@ def test_all_units_by_hand_keep_a_shouting_face_within_its_limits() -> None:
     points = fusion.fuse(fusion.express(shouting, 4.0), Driver(settings).step(0.0, 0.0))
     assert not fusion.target.beyond(to_face_frame(points, estimate_pose(target_points())))
     assert fusion.frames_limited == 1
+
+
+def test_a_smile_of_the_photo_gives_way_to_an_addition_without_a_jump() -> None:
+    """As it does to an actor in the absolute mode, which this photo asks for."""
+    grin = {"smile_left": 1.0, "smile_right": 1.0, "mouth_open": 0.5}
+    pose = Pose(np.eye(3, dtype=np.float32), np.array([128, 120, 0], np.float32), 90.0)
+    points = to_image(canonical_face() + deviation_of(**grin), pose)
+    settings = FusionSettings(method="direct", mode="auto")
+    fusion = Fusion(settings, SmoothingSettings(), points, ActorSettings(neutral="fresh"))
+    way = [
+        fusion.alone(None, Driver(by_hand(brow_raise_left=amount)).step(0.0, 0.0))[0]
+        for amount in np.linspace(0, 1, 21)
+    ]
+    np.testing.assert_allclose(way[0], points, atol=1e-2)
+    corner = np.array([one[291, 1] for one in way])
+    whole = corner[-1] - corner[0]
+    assert whole > 4, "px by which the corner sinks"
+    assert np.diff(corner).max() < 1.2 * whole / 20
 
 
 def test_a_file_drives_between_its_first_and_last_row(tmp_path: Path) -> None:
