@@ -149,7 +149,7 @@ def test_keys_work_after_a_click_and_leave_keyboard_users_where_they_are(
     summary.press("Escape")
     page.tab.locator('[data-name="anna"] details:not([open])').wait_for()
     page.open("Expression")
-    slider = page.tab.get_by_label("Mouth")
+    slider = page.tab.get_by_label("Mouth", exact=True)
     for _ in range(3):
         slider.press("ArrowUp")
     until(lambda: panel.studio.settings().fusion.mouth == 1.15)

@@ -12,6 +12,8 @@ const GROUPS = [
   ["options", ["fusion.mirror", "fusion.blinks", "fusion.voice", "idle.life", "fusion.mode"]],
 ];
 
+const UNITS = "drive.units.";
+
 const CUTOFFS = ["smoothing.pose_min_cutoff", "smoothing.expression_min_cutoff"];
 const RANGE = 8;
 
@@ -28,6 +30,7 @@ export class ExpressionTab {
         .filter((one) => one);
       return widgets.length && h("fieldset", h("legend", T.expression[title]), widgets);
     });
+    const units = namesIn(known, UNITS).map((name) => widget(known.get(name)));
     const back = h(
       "button.quiet",
       { type: "button", onclick: () => this.reset(known) },
@@ -36,16 +39,23 @@ export class ExpressionTab {
     this.element.replaceChildren(
       h("h2", T.expression.title),
       ...groups.filter((one) => one),
+      h(
+        "details.group",
+        h("summary", h("strong", T.expression.units), h("small", T.expression.unitsHelp)),
+        units,
+      ),
       h("div.row.end", back),
     );
   }
 
   async reset(known) {
-    const names = [...GROUPS.flatMap(([, some]) => some), ...CUTOFFS];
+    const names = [...GROUPS.flatMap(([, some]) => some), ...CUTOFFS, ...namesIn(known, UNITS)];
     const live = names.map((name) => known.get(name)).filter((one) => one?.live);
     await change(Object.fromEntries(live.map((one) => [one.name, one.default])));
   }
 }
+
+const namesIn = (known, section) => [...known.keys()].filter((name) => name.startsWith(section));
 
 /** One slider for smoothing against delay: it moves both cut-off frequencies together. */
 function steadiness(known) {
