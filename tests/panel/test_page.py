@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 
 from reenact import registry
-from reenact.config import UnitSettings
-from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import Reenactor
 from reenact.targets.backgrounds import background_names
 from reenact.targets.manual_landmarks import POINTS
@@ -385,45 +383,6 @@ def test_a_clap_is_recorded_when_it_is_seen(
     offsets = [offset for offset in offsets if abs(offset) < 1]
     assert len(offsets) >= 2
     assert max(map(abs, offsets)) <= 0.02
-
-
-def test_a_preset_brings_sliders_back(page: Page, filmed: Panel) -> None:
-    page.begin()
-    page.open("Expression")
-    page.tab.get_by_label("Mouth", exact=True).fill("0.5")
-    until(lambda: filmed.studio.settings().fusion.mouth == 0.5)
-    page.open("Presets")
-    page.tab.get_by_label("Name").fill("calm")
-    page.button("Save").click()
-    page.tab.locator(".list .name", has_text="calm").wait_for()
-    page.open("Expression")
-    page.button("Reset").click()
-    until(lambda: filmed.studio.settings().fusion.mouth == 1.0)
-    page.open("Presets")
-    page.button("Use: calm").click()
-    until(lambda: filmed.studio.settings().fusion.mouth == 0.5)
-    until(lambda: filmed.studio.choice.settings["fusion.mouth"] == 0.5)
-
-
-def test_units_are_set_by_hand_and_taken_back_together(page: Page, filmed: Panel) -> None:
-    page.begin()
-    page.open("Expression")
-    slider = page.tab.get_by_role("slider", name="Smile, left")
-    page.tab.get_by_text("Face by hand").wait_for()
-    assert slider.count() == 0, "the group is folded"
-    page.tab.get_by_text("Face by hand").click()
-    assert page.tab.locator("details[open]").get_by_role("slider").count() == len(ACTION_UNITS)
-    slider.fill("0.4")
-    page.tab.get_by_label("Mouth open").fill("1")
-    units = filmed.studio.running().session.settings.drive.units
-    until(lambda: (units.smile_left, units.mouth_open) == (0.4, 1.0))
-    assert page.serious() == []
-    page.shoot("face by hand")
-    filmed.call("PATCH", "/api/settings", values={"drive.units.smile_left": 0.7})
-    until(lambda: slider.input_value() == "0.7" or page.tab.wait_for_timeout(100))
-    page.button("Reset").click()
-    until(lambda: units == UnitSettings())
-    until(lambda: slider.input_value() == "0" or page.tab.wait_for_timeout(100))
 
 
 def test_a_setting_that_waits_is_used_at_the_next_start(page: Page, filmed: Panel) -> None:

@@ -1,0 +1,67 @@
+"""The page's sliders in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from reenact.config import UnitSettings
+from reenact.face.topology import ACTION_UNITS
+from support.fakes import until
+from support.obs.browser import program
+from support.panel_page import Page
+from support.panels import Panel
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not program(), reason="Chromium is missing (apt install chromium)"),
+]
+
+
+@pytest.fixture
+def page(chromium: Any, panel: Panel) -> Iterator[Page]:
+    opened = Page(chromium, panel)
+    yield opened
+    opened.close()
+
+
+def test_a_preset_brings_sliders_back(page: Page, panel: Panel) -> None:
+    page.begin()
+    page.open("Expression")
+    page.tab.get_by_label("Mouth", exact=True).fill("0.5")
+    until(lambda: panel.studio.settings().fusion.mouth == 0.5)
+    page.open("Presets")
+    page.tab.get_by_label("Name").fill("calm")
+    page.button("Save").click()
+    page.tab.locator(".list .name", has_text="calm").wait_for()
+    page.open("Expression")
+    page.button("Reset").click()
+    until(lambda: panel.studio.settings().fusion.mouth == 1.0)
+    page.open("Presets")
+    page.button("Use: calm").click()
+    until(lambda: panel.studio.settings().fusion.mouth == 0.5)
+    until(lambda: panel.studio.choice.settings["fusion.mouth"] == 0.5)
+
+
+def test_units_are_set_by_hand_and_taken_back_together(page: Page, panel: Panel) -> None:
+    page.begin()
+    page.open("Expression")
+    slider = page.tab.get_by_role("slider", name="Smile, left")
+    page.tab.get_by_text("Face by hand").wait_for()
+    assert slider.count() == 0, "the group is folded"
+    page.tab.get_by_text("Face by hand").click()
+    assert page.tab.locator("details[open]").get_by_role("slider").count() == len(ACTION_UNITS)
+    slider.fill("0.4")
+    page.tab.get_by_label("Mouth open").fill("1")
+    units = panel.studio.running().session.settings.drive.units
+    until(lambda: (units.smile_left, units.mouth_open) == (0.4, 1.0))
+    assert page.serious() == []
+    page.shoot("face by hand")
+    panel.call("PATCH", "/api/settings", values={"drive.units.smile_left": 0.7})
+    until(lambda: slider.input_value() == "0.7" or page.tab.wait_for_timeout(100))
+    page.button("Reset").click()
+    until(lambda: units == UnitSettings())
+    until(lambda: slider.input_value() == "0" or page.tab.wait_for_timeout(100))
