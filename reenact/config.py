@@ -15,8 +15,10 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
-from reenact.errors import ConfigError
+from reenact.errors import ConfigError, TargetError
+from reenact.storage import checked_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,6 +33,15 @@ UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 
 BACKGROUNDS: Final = ("keep", "blur", "colour", "transparent")
 """The values of `output.background` that name no picture of the user's."""
+
+
+def _background_name(name: str) -> str:
+    """Return a background's name as a file has it, which no pattern of pydantic's tells."""
+    try:
+        return checked_name(name, "background")
+    except TargetError as error:
+        raise PydanticCustomError("name", "not a name") from error
+
 
 Emotion = Literal[
     "actor",
@@ -362,9 +373,8 @@ class OutputSettings(Section):
         "the target: its picture is cut around the head, and continued out of focus where it is "
         "too narrow",
     )
-    background: str = Field(
+    background: Annotated[str, AfterValidator(_background_name)] = Field(
         "keep",
-        pattern=r"^[^\W_](?:[\w \-]{0,46}[\w\-])?$",
         description="keep: that of the target's picture; blur: the same, blurred; colour: "
         "background_colour; transparent: none, for outputs with an alpha channel (obs, and .webm "
         "and .mov files); else the name of a picture, such as beach, in the folder backgrounds of "

@@ -9,15 +9,17 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reenact.errors import ReenactError, SinkError
+from reenact.errors import ReenactError, SinkError, TargetError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded only where a picture is written
     from reenact.types import Array, Image
@@ -31,6 +33,11 @@ DEMO_ACTOR: Final = ASSETS / "demo_actor.mp4"
 
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What systems report where a disk, such as a network share, has no file locks."""
+
+_NAME: Final = re.compile(r"[^\W_](?:[\w \-]{0,46}[\w\-])?")
+_WINDOWS_DEVICES: Final = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in "123456789")]
+)
 
 
 def read_asset(name: str) -> dict[str, Array]:
@@ -75,6 +82,24 @@ def expanded(path: str | Path) -> Path:
 def file_name(path: Path) -> str:
     """Return the name of a file as text; of an old archive's it may hold bytes that are none."""
     return os.fsencode(path.name).decode("utf-8", "replace")
+
+
+def checked_name(name: str, kind: str = "target") -> str:
+    """Return the name of a target, or of a thing of another kind, in Unicode form NFC.
+
+    Raises TargetError if it could not name a folder on every operating system.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if name.lower() in _WINDOWS_DEVICES:
+        raise TargetError(f"{name!r} is the name of a device on Windows; choose another name.")
+    # Vowels of Hindi, for example, are marks and not letters for Python.
+    letters = "".join(sign for sign in name if not unicodedata.category(sign).startswith("M"))
+    if len(name) > 48 or name[:1] != letters[:1] or not _NAME.fullmatch(letters):
+        raise TargetError(
+            f"{name!r} cannot be a {kind}'s name; use up to 48 letters, digits, spaces, - and _, "
+            "with a letter or digit first."
+        )
+    return name
 
 
 @contextmanager

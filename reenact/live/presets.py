@@ -15,9 +15,9 @@ from typing import Any, Final
 from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError, ReenactError
 from reenact.live.settings import Setting, change, given_names, load_settings, walk
-from reenact.storage import atomic_write, data_folder
+from reenact.storage import atomic_write, checked_name, data_folder
 from reenact.targets.backgrounds import check_background
-from reenact.targets.store import TargetStore, checked_name
+from reenact.targets.store import TargetStore
 
 SUFFIX = ".toml"
 

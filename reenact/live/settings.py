@@ -300,12 +300,12 @@ def _with_parts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told(error: ValidationError, section: str = "") -> str:
-    """Describe the first problem. If a pattern does not match, use the setting's description.
+    """Describe the first problem. For text of another form, use the setting's description.
 
     `section` is the prefix that the names in the error lack, with a trailing dot.
     """
     problem = error.errors()[0]
-    if problem["type"] != "string_pattern_mismatch":
+    if problem["type"] not in ("string_pattern_mismatch", "name"):
         return first_problem(error, section)
     name = section + ".".join(map(str, problem["loc"]))
     schema = next(one.schema for one in walk(Settings(), unused=True) if one.name == name)

@@ -18,9 +18,10 @@ from reenact.live.presets import own_settings
 from reenact.panel.jobs import Job, Jobs, collected_warnings
 from reenact.panel.preview import small_jpeg
 from reenact.panel.uploads import Uploads
+from reenact.storage import checked_name
 from reenact.targets.library import BUILT_IN, built_in_portrait
 from reenact.targets.manual_landmarks import Points, named_points
-from reenact.targets.store import TargetStore, checked_name
+from reenact.targets.store import TargetStore
 from reenact.targets.target_training import preview_path, training_folder
 
 log = logging.getLogger(__name__)

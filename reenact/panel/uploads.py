@@ -12,8 +12,7 @@ from typing import Final
 
 from reenact.errors import ReenactError, SinkError, TargetError
 from reenact.lifecycle import ClosesOnExit
-from reenact.storage import refusal
-from reenact.targets.store import checked_name
+from reenact.storage import checked_name, refusal
 
 MAX_BYTES: Final = {"image": 64 << 20, "video": 4 << 30, "application": 1 << 30}
 """Maximum size of a file by the first part of its media type."""

@@ -16,8 +16,7 @@ import numpy as np
 from reenact.config import BACKGROUNDS
 from reenact.errors import ConfigError, SourceError, TargetError
 from reenact.sources.image_file import read_image
-from reenact.storage import atomic_write, data_folder
-from reenact.targets.store import checked_name
+from reenact.storage import atomic_write, checked_name, data_folder
 from reenact.types import Image
 
 MAX_BYTES: Final = 64 << 20

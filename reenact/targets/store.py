@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import shutil
 import tempfile
 import unicodedata
@@ -16,7 +15,14 @@ from pathlib import Path
 from typing import Final
 
 from reenact.errors import NameTakenError, TargetError, quoted
-from reenact.storage import atomic_write, data_folder, exclusive_lock, expanded, refusal
+from reenact.storage import (
+    atomic_write,
+    checked_name,
+    data_folder,
+    exclusive_lock,
+    expanded,
+    refusal,
+)
 from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
 from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exchange_file
@@ -31,29 +37,6 @@ FOOTAGE: Final = "footage"
 """Subfolder of a target with the clips that it can be trained on. It is never exported."""
 
 _LOCK: Final = "training.lock"
-
-_NAME: Final = re.compile(r"[^\W_](?:[\w \-]{0,46}[\w\-])?")
-_WINDOWS_DEVICES: Final = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))]
-)
-
-
-def checked_name(name: str, kind: str = "target") -> str:
-    """Return the name of a target, or of a thing of another kind, in Unicode form NFC.
-
-    Raises TargetError if it could not name a folder on every operating system.
-    """
-    name = unicodedata.normalize("NFC", name)
-    if name.lower() in _WINDOWS_DEVICES:
-        raise TargetError(f"{name!r} is the name of a device on Windows; choose another name.")
-    # Vowels of Hindi, for example, are marks and not letters for Python.
-    letters = "".join(sign for sign in name if not unicodedata.category(sign).startswith("M"))
-    if len(name) > 48 or name[:1] != letters[:1] or not _NAME.fullmatch(letters):
-        raise TargetError(
-            f"{name!r} cannot be a {kind}'s name; use up to 48 letters, digits, spaces, - and _, "
-            "with a letter or digit first."
-        )
-    return name
 
 
 class TargetStore:

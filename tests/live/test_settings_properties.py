@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reenact import registry
 from reenact.errors import ConfigError
 from reenact.live.settings import declarations, load_settings
+from reenact.storage import checked_name
 from tools.settings_reference import sections
 
 FIELDS: dict[str, Any] = {
@@ -23,13 +25,18 @@ FIELDS: dict[str, Any] = {
 }
 """The JSON schema of every setting."""
 
-TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
-WORDS = st.characters(exclude_categories=("Cs", "Cc", "No", "Nl"))
-"""Without numerals such as ², which \\w matches in Python and not in the patterns of pydantic."""
+CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"))
+TEXT = st.text(CHARACTERS, max_size=20)
+NAMES = st.from_regex(r"[^\W_]([\w \-]{0,20}[\w\-])?", fullmatch=True, alphabet=CHARACTERS)
+REMOTES = st.lists(st.sampled_from(registry.available("remotes")), max_size=3).map(", ".join)
 
 
-def values(entry: dict[str, Any]) -> st.SearchStrategy[Any]:
+def values(name: str, entry: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Draw values that a setting's declaration allows."""
+    if name == "remote.use":
+        return REMOTES
+    if name == "output.background":
+        return NAMES.map(checked_name)
     if "enum" in entry:
         return st.sampled_from(entry["enum"])
     if entry["type"] == "boolean":
@@ -40,13 +47,13 @@ def values(entry: dict[str, Any]) -> st.SearchStrategy[Any]:
         low, high = entry.get("minimum", entry.get("exclusiveMinimum")), entry["maximum"]
         return st.floats(low, high, exclude_min="exclusiveMinimum" in entry)
     if "pattern" in entry:
-        return st.from_regex(entry["pattern"], fullmatch=True, alphabet=WORDS)
+        return st.from_regex(entry["pattern"], fullmatch=True, alphabet=CHARACTERS)
     longest = entry.get("maxLength", 20)
     return TEXT.filter(lambda text: entry.get("minLength", 0) <= len(text) <= longest)
 
 
 CHOICES = st.lists(st.sampled_from(sorted(FIELDS)), unique=True, max_size=8).flatmap(
-    lambda names: st.fixed_dictionaries({name: values(FIELDS[name]) for name in names})
+    lambda names: st.fixed_dictionaries({name: values(name, FIELDS[name]) for name in names})
 )
 
 

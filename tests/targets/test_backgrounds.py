@@ -59,7 +59,20 @@ def test_names_are_those_of_pictures_that_a_setting_can_name(folder: Path) -> No
     assert background_names() == ["My room", "beach"]
 
 
-@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a/b", "..", "C:\\x", "a.png", ""])
+@pytest.mark.parametrize("name", ["x²", "½ garden", "Zoë", "Zoe\u0308", "हिन्दी", "漢字", "𐒠"])
+def test_whatever_name_a_picture_may_have_is_a_value_of_the_setting(
+    name: str, folder: Path
+) -> None:
+    write_png(folder / f"{name}.png", smooth_picture((40, 30)))
+    (offered,) = background_names()
+    for given in (name, offered):
+        chosen = load_settings(None, [f"output.background='{given}'"]).output.background
+        assert read_background(chosen, (20, 20)).shape == (20, 20, 3)
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret", "/etc/passwd", "a/b", "..", "C:\\x", "a.png", "con", ""]
+)
 def test_no_setting_names_a_file_elsewhere(path: str, folder: Path) -> None:
     write_png(folder.parent / "secret.png", smooth_picture((20, 20)))
     with pytest.raises(ConfigError, match=r"output\.background cannot be .* the name of a picture"):
