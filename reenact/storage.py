@@ -36,7 +36,7 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.E
 
 _NAME: Final = re.compile(r"[^\W_](?:[\w \-]{0,46}[\w\-])?")
 _WINDOWS_DEVICES: Final = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in "123456789")]
+    ["con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in "123456789¹²³")]
 )
 
 

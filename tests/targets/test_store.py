@@ -152,7 +152,7 @@ def test_allowed_names_are_stored(store: TargetStore, target: Target, name: str)
     "name",
     [
         *("", ".", "..", "a/b", "../a", "/etc", "a\\b", "a:b", ".hidden", "-x", "a ", "a\n", "a\0"),
-        *("con", "LPT1", "x" * 49, "\u0301a", "हि" * 25),
+        *("con", "LPT1", "com²", "x" * 49, "\u0301a", "हि" * 25),
     ],
 )
 def test_other_names_are_refused(store: TargetStore, target: Target, name: str) -> None:
