@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,8 @@ from reenact.progress import progress_bar
 from reenact.storage import atomic_write
 from reenact.training.checkpoints import disk_error
 
+log = logging.getLogger(__name__)
+
 _BAR: Final = "{percentage:3.0f}%|{bar}| {desc}"
 _BOARD_EVERY: Final = 10
 """Steps between two points of a curve."""
@@ -23,8 +27,9 @@ _BOARD_EVERY: Final = 10
 class TrainingLog:
     """A context manager that logs steps and validations.
 
-    `folder` receives history.jsonl and TensorBoard's files. In multi-process training every
-    process but the first is `silent`.
+    `folder` receives history.jsonl and TensorBoard's files. If the latter cannot be written, a
+    warning says so, and they end. In multi-process training every process but the first is
+    `silent`.
     """
 
     def __init__(self, folder: Path, silent: bool = False) -> None:
@@ -41,7 +46,8 @@ class TrainingLog:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
         if self._board is not None:
-            self._board.close()
+            with self._told_if_unwritable():
+                self._board.close()
 
     def step(self, step: int, progress: float, seconds: float, losses: Mapping[str, float]) -> None:
         """Log a step, counted from 1; `progress` is 0 to 1, `seconds` cover all runs."""
@@ -55,9 +61,8 @@ class TrainingLog:
             f"step {step}, {speed}/s, {_clock(left_s)} left  {shown}", refresh=False
         )
         self._bar.update(progress - self._bar.n)
-        if self._board is not None and step % _BOARD_EVERY == 0:
-            for name, value in losses.items():
-                self._board.add_scalar(f"loss/{name}", value, step)
+        if step % _BOARD_EVERY == 0:
+            self._plot("loss", losses, step)
 
     def validation(self, step: int, seconds: float, figures: Mapping[str, float]) -> None:
         """Log a validation. Raises ReenactError if the history cannot be written."""
@@ -72,9 +77,21 @@ class TrainingLog:
                 partial.write_text(f"{before}{json.dumps(row)}\n", "utf-8")
         except (OSError, SinkError) as error:
             raise disk_error(self._folder, error) from error
+        self._plot("val", figures, step)
+
+    def _plot(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self._board is not None:
-            for name, value in figures.items():
-                self._board.add_scalar(f"val/{name}", value, step)
+            with self._told_if_unwritable():
+                for name, value in values.items():
+                    self._board.add_scalar(f"{group}/{name}", value, step)
+
+    @contextmanager
+    def _told_if_unwritable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # told again by each later call
+            self._board = None
+            log.warning("TensorBoard's curves end here: they cannot be written (%s).", error)
 
     def _measure(self, step: int) -> None:
         now = time.monotonic()

@@ -192,19 +192,23 @@ def test_progress_tells_losses_and_time_left(
     assert "0 min left  l1 0." in told
 
 
-def test_curves_are_written_if_tensorboard_is_installed(tmp_path: Path) -> None:
+def with_tensorboard() -> None:
     pytest.importorskip(
         "torch.utils.tensorboard",
         exc_type=ImportError,
         reason="tensorboard is not installed: pip install '.[tensorboard]'",
     )
+
+
+def test_curves_are_written_if_tensorboard_is_installed(tmp_path: Path) -> None:
+    with_tensorboard()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train(TinyRecipe(), options(tmp_path, 20))
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [point.step for point in events.Scalars("loss/l1")] == [10, 20]
-    assert [point.step for point in events.Scalars("val/score")] == [5, 10, 15, 20, 20]
+    assert [point.step for point in events.Scalars("val/score")] == [5, 10, 15, 20]
 
 
 def test_the_budget_of_minutes_ends_it(tmp_path: Path) -> None:
@@ -381,3 +385,23 @@ def test_a_full_disk_does_not_cut_off_a_row_of_the_history(tmp_path: Path) -> No
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         log.validation(3, 1.0, {"score": 1.0})
     assert [row["step"] for row in history(tmp_path)] == [1, 3]
+
+
+@has_file_limit
+def test_a_training_goes_on_where_its_curves_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import resource
+
+    with_tensorboard()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))  # the history of 8 rows has 344
+    try:
+        with TrainingLog(tmp_path) as log:
+            for step in range(1, 9):
+                log.validation(step, 1.0, {"score": 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(history(tmp_path)) == 8
+    (told,) = caplog.messages
+    assert "TensorBoard's curves end here" in told
