@@ -114,14 +114,9 @@ class PartsSection(Section):
         return {name: part for name, part in extra.items() if isinstance(part, Section)}
 
     def part(self, name: str, settings: type[OwnSettings]) -> OwnSettings:
-        """Return the settings of one part as given, or its defaults.
+        """Return the settings of the part of this name as given, or its defaults.
 
-        Args:
-            name: of the part.
-            settings: the class of its settings.
-
-        Raises:
-            TypeError: the settings given under this name have another class.
+        Raises TypeError if the settings given under this name have another class.
         """
         own = self.__pydantic_extra__.get(name)
         if own is None:
@@ -454,11 +449,7 @@ class Settings(Section):
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        ConfigError: there is no such file, or it is not TOML.
-    """
+    """Read a TOML file. Raises ConfigError if there is no such file, or it is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
