@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from reenact_pixel_regression import portable
 from reenact_pixel_regression.alignment import INDEX, SIZE_PX, chosen, frame_points, to_frame
+from reenact_pixel_regression.cross_validation import main as cross_validation
 from reenact_pixel_regression.exporting import export
 from reenact_pixel_regression.regression import (
     changed_share,
@@ -233,6 +234,40 @@ def test_the_exported_model_runs_where_torch_cannot_be_imported(tmp_path: Path) 
     live = renderer.render(replace(drive(target.neutral), emotion=emotion))
     assert np.abs(alone - live).max() <= 6  # 8 bits a knot
     assert np.abs(alone - live).mean() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("model.npz photo.npy points.npy joyful 1.0 out.npy", "has no emotion 'joyful', but angry"),
+        ("model.npz nowhere.npy points.npy happy 1.0 out.npy", "nowhere.npy"),
+        ("model.npz photo.npy", "Give MODEL.npz PHOTO.npy"),
+    ],
+)
+def test_the_exported_script_tells_a_mistake_in_a_sentence(
+    words: str, told: str, tmp_path: Path
+) -> None:
+    list(export(tmp_path, "onnx", 128))
+    (tmp_path / "pixel_regression.npz").rename(tmp_path / "model.npz")
+    target = portrait_target(64)
+    np.save(tmp_path / "photo.npy", target.references[0])
+    np.save(tmp_path / "points.npy", target.landmarks[0])
+    command = [sys.executable, "pixel_regression.py", *words.split()]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_comparison_on_folds_tells_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds = tmp_path / "folds.json"
+    assert cross_validation([str(tmp_path), str(folds)]) == 2
+    assert "folds.json is not a file of folds" in capsys.readouterr().err
+    folds.write_text('{"folds": [["a"], ["b"]]}')
+    assert cross_validation([str(tmp_path / "nowhere"), str(folds)]) == 2
+    assert "There is no folder" in capsys.readouterr().err
 
 
 def test_it_may_be_trained_by_the_file_beside_it() -> None:

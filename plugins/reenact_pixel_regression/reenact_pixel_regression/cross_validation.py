@@ -8,9 +8,9 @@ common frame, at every `STRIDE`-th pixel, averaged over people and then over exp
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.errors import ReenactError
 from reenact.evaluation.metrics import markdown_table
+from reenact.training.sampling import read_folds
 from reenact.types import Array
 from reenact_pixel_regression.alignment import SIZE_PX, frame_points
 from reenact_pixel_regression.pairs import AlignedPairs, align, motion_of, read_pairs
@@ -105,7 +107,7 @@ def _masked(choice: Choice, x: Array, t: Array, queries: Array) -> Array:
 
 
 def cross_validate(
-    shown: Mapping[str, AlignedPairs], folds: Sequence[Sequence[str]]
+    shown: Mapping[str, AlignedPairs], folds: Sequence[Collection[str]]
 ) -> dict[Choice, dict[str, float]]:
     """Return the PSNR of each choice by expression, dB."""
     face = weight(frame_points().astype(np.float64), SIZE_PX) > 0.5
@@ -123,7 +125,7 @@ def cross_validate(
 def _held_out(
     choice: Choice,
     pairs: AlignedPairs,
-    folds: Sequence[Sequence[str]],
+    folds: Sequence[Collection[str]],
     face: NDArray[np.bool_],
 ) -> float:
     half = STRIDE // 2
@@ -153,10 +155,19 @@ def table(results: Mapping[Choice, Mapping[str, float]]) -> str:
     return markdown_table(["regression", "λ", "σ", "patch", *names, "mean"], lines)
 
 
-def main(clips: str, folds_path: str) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table of a folder of clips."""
-    config = PixelRegressionTraining(train=clips)
-    pairs = read_pairs(Path(clips), config.evidence, config.min_people, config.mean_motion)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("clips", type=Path, help="folder of clips, NAME.mp4 with NAME.npz")
+    parser.add_argument("folds", type=Path, help="JSON file of folds of people")
+    options = parser.parse_args(arguments)
+    config = PixelRegressionTraining(train=str(options.clips))
+    try:
+        folds = read_folds(options.folds)
+        pairs = read_pairs(options.clips, config.evidence, config.min_people, config.mean_motion)
+    except ReenactError as error:
+        print(error, file=sys.stderr)
+        return 2
     shown = {
         name: align(found, name, motion_of(found, name, name in config.mean_motion))
         for name, found in pairs.items()
@@ -164,9 +175,9 @@ def main(clips: str, folds_path: str) -> None:
     }
     for name, one in shown.items():
         print(f"{name}: {len(set(one.people.tolist()))} people, {len(one.people)} pairs")
-    folds = json.loads(Path(folds_path).read_text(encoding="utf-8"))["folds"]
     print(table(cross_validate(shown, folds)))
+    return 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main())

@@ -207,9 +207,14 @@ def _bend(first: Array, second: Array) -> Array:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 7:
+        sys.exit("Give MODEL.npz PHOTO.npy LANDMARKS.npy EMOTION INTENSITY OUT.npy.")
     place, photo_at, landmarks_at, wanted, strength, out = sys.argv[1:]
-    with np.load(place) as stored:
-        drawn = express(
-            np.load(photo_at), np.load(landmarks_at), dict(stored), wanted, float(strength)
-        )
-    np.save(Path(out), drawn)
+    try:
+        with np.load(place) as stored:
+            drawn = express(
+                np.load(photo_at), np.load(landmarks_at), dict(stored), wanted, float(strength)
+            )
+        np.save(Path(out), drawn)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
