@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from reenact.face.action_units import MIRRORED_UNITS, action_units, mirrored_units
 from reenact.face.geometry import canonical_face, mirrored_deviation
 from reenact.face.regions import apply_contact, region_weights
-from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
+from reenact.face.topology import ACTION_UNITS
 from reenact.training.deformation_transfer import Motion, load_motions
 from reenact.types import Array
 from tools import ASSETS
@@ -56,7 +56,6 @@ def finish_basis(basis: Array) -> Array:
     """Limit each unit to its region, make it symmetric, and scale it to a measured activation."""
     neutral = canonical_face()
     basis = basis * _masks()[..., None]
-    basis[:, [*IRIS_RIGHT, *IRIS_LEFT], 0] = 0  # the gaze is no unit, and wide eyes would squint
     basis = (basis + mirrored_deviation(basis[list(MIRRORED_UNITS)])) / 2
     for row, name in enumerate(ACTION_UNITS):
         low, high = 0.0, 8.0
