@@ -197,9 +197,11 @@ def person_coverage(
     """
     kept, given = tee(pictures)
     for picture, mask, points in zip(kept, person_masks(given), landmarks, strict=True):
-        # Thin strands are in the one, coloured and drawn hair in the other.
-        people = np.maximum(mask, by_colour(mask, picture, points))
-        yield in_bytes(people * shows_person(mask, points))
+        if shows_person(mask, points):
+            # Thin strands are in the one, coloured and drawn hair in the other.
+            yield in_bytes(np.maximum(mask, by_colour(mask, picture, points)))
+        else:
+            yield np.zeros(mask.shape, np.uint8)
 
 
 def _coverage(target: Target, side_px: int, landmarks: Array) -> Iterator[NDArray[np.uint8]]:
