@@ -15,6 +15,7 @@ are means over people, for the luma inside the lips:
     detail       mean gradient relative to that of the ground truth
     bright       mean, 0 to 255, minus that of the ground truth
     brightest    the same for the 95th percentile
+    red, blue    minus luma, the same for the px that are brighter than the 85th percentile
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.metrics import Figures
 from reenact.face.geometry import region_mask
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER, MOUTH_CORNERS
+from reenact.imaging import LUMA
 from reenact.live.drives import landmark_drive
 from reenact.registry import load
 from reenact.storage import write_png
@@ -59,6 +61,8 @@ CHANGE_IOD, MUCH_IOD = 0.07, 0.15
 """Minimum differences of the gap of a narrower or wider, and of a much wider mouth."""
 MIN_PX: Final = 12
 """Minimum number of px inside the lips."""
+NO_LUMA: Final = np.eye(3) - LUMA[:, None]
+"""Maps an RGB colour to its difference from its luma."""
 TILE_PX: Final = 192
 
 
@@ -140,6 +144,10 @@ def compare_insides(true: Image, drawn: Image, points: Array) -> Figures | None:
     truth, result = (luma[inside] for luma in lumas)
     blurred = [np.asarray(cv2.GaussianBlur(luma, (0, 0), 1), np.float32)[inside] for luma in lumas]
     slopes = [np.hypot(*np.gradient(luma))[inside].mean() for luma in lumas]
+    tints = [
+        picture[inside][luma >= np.percentile(luma, 85)].mean(axis=0) @ NO_LUMA
+        for picture, luma in ((true, truth), (drawn, result))
+    ]
     return {
         "psnr": float(10 * np.log10(255**2 / max(np.square(truth - result).mean(), 1e-6))),
         "correlation": metrics.correlation(blurred[0], blurred[1]),
@@ -147,6 +155,8 @@ def compare_insides(true: Image, drawn: Image, points: Array) -> Figures | None:
         "detail": float(slopes[1] / max(slopes[0], 1)),
         "bright": float(result.mean() - truth.mean()),
         "brightest": float(np.percentile(result, 95) - np.percentile(truth, 95)),
+        "red": float(tints[1][0] - tints[0][0]),
+        "blue": float(tints[1][2] - tints[0][2]),
     }
 
 

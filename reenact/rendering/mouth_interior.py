@@ -60,24 +60,25 @@ wide as at rest."""
 _EXPOSED_BY_SMILE: Final = 0.45
 """Change of that maximum for each unit by which the mouth widens: a smile bares the teeth."""
 
-_TEETH: Final = (1.5, 1.7, 1.8)
+_TEETH: Final = (1.57, 1.74, 1.8)
 _GUMS: Final = (0.95, 0.65, 0.7)
 _TONGUE: Final = (0.95, 0.74, 0.8)
 _CAVITY: Final = (0.32, 0.2, 0.22)
+_CHEEKS: Final = (0.52, 0.33, 0.33)
 """RGB relative to the face's mean, from 59 people. The mouth thus gets the light of the face."""
 
 _COLOURFUL: Final = 0.2
 """Red minus blue of the lips, as a share of their luma, from which these are the colours. Those of
 a grey photo are grey."""
 
-_EYE_WHITES: Final = 95
-"""Percentile of the luma between the lids that stands for the whites of the eyes."""
+_EYE_WHITES: Final = 90
+"""Percentile of the luma between the lids from which a pixel shows the whites of the eyes."""
 
 _MIN_EYE_PX: Final = 12
 """Minimum size of both eyes from which their whites are taken."""
 
-_MAX_BRIGHTER: Final = 1.5
-"""Maximum ratio by which teeth are brighter, or darker, than the skin alone says."""
+_MIN_BRIGHTER: Final = 0.8
+"""Minimum ratio of the colour of teeth to what skin alone says. Darker whites are hidden ones."""
 
 _BEHIND_NOSE_MM: Final = 10
 """Depth of the front teeth behind the nose's base."""
@@ -207,7 +208,7 @@ class MouthColours:
     """Colours of the inside of a mouth in the light of its face, RGB, 0 to 255.
 
     Attributes:
-        teeth, gums, tongue, cavity: colours in full light, divided by `exposure`.
+        teeth, gums, tongue, cavity, cheeks: colours in full light, divided by `exposure`.
         exposure: at least 1, so that teeth of a bright face are only white in full light.
         shade: light between hardly parted lips, as a share of the light in the middle of a wide
             mouth, 0 to 1.
@@ -218,6 +219,7 @@ class MouthColours:
     gums: tuple[float, ...]
     tongue: tuple[float, ...]
     cavity: tuple[float, ...]
+    cheeks: tuple[float, ...]
     exposure: float
     shade: tuple[float, ...]
     light: float
@@ -227,7 +229,7 @@ class MouthColours:
         """Return the colours that suit a picture.
 
         Teeth are not dark where the skin is. The whites of the eyes share the light but are often
-        shaded, so the teeth's brightness is the geometric mean of what skin and whites say.
+        shaded, so the teeth's colour is the geometric mean of what skin and whites say.
 
         Args:
             picture: uint8 (S, S, 3) RGB.
@@ -235,11 +237,12 @@ class MouthColours:
         """
         size = len(picture)
         skin = np.array(cv2.mean(picture, region_mask(landmarks, OVAL, size))[:3])
-        luma = max(float(skin @ LUMA), 1.0)
         eyes = region_mask(landmarks, EYE_RIGHT, size) | region_mask(landmarks, EYE_LEFT, size)
-        seen = picture[eyes > 127] @ LUMA
-        whites = np.percentile(seen, _EYE_WHITES) if len(seen) >= _MIN_EYE_PX else luma
-        brighter = np.clip(np.sqrt(whites / luma), 1 / _MAX_BRIGHTER, _MAX_BRIGHTER)
+        seen, whites = picture[eyes > 127], skin
+        if len(seen) >= _MIN_EYE_PX:
+            luma = seen @ LUMA
+            whites = seen[luma >= np.percentile(luma, _EYE_WHITES)].mean(axis=0)
+        brighter = np.maximum(np.sqrt(whites / np.maximum(skin, 1)), _MIN_BRIGHTER)
         mouth, inside = (region_mask(landmarks, part, size) for part in (LIPS_OUTER, LIPS_INNER))
         lips = np.array(cv2.mean(picture, mouth & ~inside)[:3])
         colourful = np.clip((lips[0] - lips[2]) / max(_COLOURFUL * (lips @ LUMA), 1.0), 0, 1)
@@ -252,14 +255,16 @@ class MouthColours:
         teeth = brighter * skin * tinted(_TEETH)
         exposure = max(1.0, float(teeth.max()) / 255)
         shade = tuple(tinted(_SHADE).tolist())
-        gums, tongue, cavity = (
-            tuple((skin / exposure * tinted(tint)).tolist()) for tint in (_GUMS, _TONGUE, _CAVITY)
+        gums, tongue, cavity, cheeks = (
+            tuple((skin / exposure * tinted(tint)).tolist())
+            for tint in (_GUMS, _TONGUE, _CAVITY, _CHEEKS)
         )
         return cls(
             teeth=tuple((teeth / exposure).tolist()),
             gums=gums,
             tongue=tongue,
             cavity=cavity,
+            cheeks=cheeks,
             exposure=exposure,
             shade=shade,
             light=_mean_light(landmarks, estimate_pose(landmarks), shade),
@@ -438,13 +443,11 @@ def _behind_teeth(
     half_width, min_height = _TONGUE_MM
     above, below = (np.maximum(-towards_gums, 0) for _, towards_gums in (lower, upper))
     height = np.maximum(_TONGUE_REACH * (above + below), min_height)
-    beside = np.clip(2 - 2 * (lower[0] / half_width) ** 4, 0, 1)
-    share = beside * np.clip(1 - above / height, 0, 1)
-    planes = [
-        (cavity + share * (tongue - cavity)).astype(np.uint8)
-        for tongue, cavity in zip(colours.tongue, colours.cavity, strict=True)
-    ]
-    return np.asarray(cv2.merge(planes), np.uint8)
+    beside = np.clip(1.5 - 1.5 * (lower[0] / half_width) ** 2, 0, 1)
+    tongue = beside * np.clip(1 - above / height, 0, 1)
+    shares = np.stack([tongue, beside - tongue, 1 - beside], axis=2).astype(np.float32)
+    behind = np.array([colours.tongue, colours.cavity, colours.cheeks], np.float32)
+    return np.asarray(shares @ behind, np.uint8)
 
 
 def _light_between(opening: Array, px_per_mm: float, shade: tuple[float, ...]) -> Array:

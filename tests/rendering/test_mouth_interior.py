@@ -60,7 +60,7 @@ def rows(drive: Array, reference: Array | None = None) -> tuple[TeethRow, TeethR
     return upper, lower
 
 
-def colours_of(light: Array, whites: int | None = None) -> MouthColours:
+def colours_of(light: Array, whites: int | tuple[int, int, int] | None = None) -> MouthColours:
     """Return the colours of a mouth for a face in one colour, and the whites of its eyes."""
     points = face()
     picture = np.broadcast_to(light.astype(np.uint8), (256, 256, 3)).copy()
@@ -117,7 +117,7 @@ def test_a_short_upper_lip_shows_more_of_the_upper_teeth() -> None:
     assert shorter - longer == pytest.approx(0.35 * 6, abs=0.3)
 
 
-@pytest.mark.parametrize(("whites", "brighter"), [(200, 2**0.5), (60, 0.6**0.5)])
+@pytest.mark.parametrize(("whites", "brighter"), [(200, 2**0.5), (70, 0.7**0.5), (30, 0.8)])
 def test_teeth_are_as_bright_as_skin_and_whites_of_the_eyes_say(
     whites: int, brighter: float
 ) -> None:
@@ -126,10 +126,22 @@ def test_teeth_are_as_bright_as_skin_and_whites_of_the_eyes_say(
     np.testing.assert_allclose(lit, brighter * plain, rtol=0.03)
 
 
+def test_teeth_of_reddish_skin_are_as_neutral_as_its_eyes_say() -> None:
+    skin = np.array([120.0, 80, 70], np.float32)
+    plain, white = (np.array(colours_of(skin, one).teeth) for one in (None, (100, 100, 100)))
+    np.testing.assert_allclose(white / plain, np.sqrt(100 / skin), rtol=0.03)
+
+
+def test_dark_skin_has_bright_teeth() -> None:
+    skin = np.full(3, 25.0, np.float32)
+    plain, lit = (np.array(colours_of(skin, one).teeth) for one in (None, 200))
+    assert (lit > 2.5 * plain).all()
+
+
 def test_the_mouth_of_a_grey_photo_is_grey() -> None:
     colours = colours_of(np.full(3, 100.0, np.float32))
-    for colour in (colours.teeth, colours.gums, colours.tongue, colours.cavity, colours.shade):
-        assert np.ptp(colour) < 1e-6
+    for name in ("teeth", "gums", "tongue", "cavity", "cheeks", "shade"):
+        assert np.ptp(getattr(colours, name)) < 1e-6
     red, _, blue = colours_of(LIGHT).tongue
     assert red > 1.5 * blue
 
