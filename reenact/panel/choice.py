@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reenact.errors import ConfigError, ReenactError, SourceError
 from reenact.live.presets import assigned
@@ -39,9 +39,19 @@ class Choice:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+_NETWORK: Final = ("http://", "https://", "rtsp://", "rtsps://")
+"""How the address of a network camera begins, such as that of a phone with a camera app."""
+
+
 def is_camera(source: str) -> bool:
     """Return True if the source is a webcam."""
     return source.partition(":")[0] == "webcam"
+
+
+def is_network_camera(source: str) -> bool:
+    """Return True if the source is a camera, or another video, at an address in the network."""
+    kind, _, address = source.partition(":")
+    return kind == "video" and address.lower().startswith(_NETWORK)
 
 
 def lasting_source(source: str, cameras: Sequence[CameraInfo] | None = None) -> str:
@@ -62,7 +72,9 @@ def lasting_source(source: str, cameras: Sequence[CameraInfo] | None = None) -> 
 
 
 def source_name(source: str) -> str:
-    """Return the name of the file or folder of a source, if it has one."""
+    """Return the name of the file or folder of a source, or its address without passwords."""
+    if is_network_camera(source):
+        return source.partition("://")[2].rpartition("@")[2].partition("?")[0]
     return source if is_camera(source) else Path(source.partition(":")[2]).name or source
 
 
@@ -82,14 +94,19 @@ def kept_choice() -> Choice:
 
 
 def keep_choice(choice: Choice) -> None:
-    """Store the choice for the next run; if that fails, the next run begins without choices."""
+    """Store the choice for the next run; if that fails, the next run begins without choices.
+
+    Only the user can read the file, because the address of a camera may contain a password.
+    """
     kept = replace(choice, outputs=_lasting(choice.outputs))
     text = json.dumps(asdict(kept), indent=1)
-    with (
-        contextlib.suppress(ConfigError),
-        atomic_write(_choice_path(), error=ConfigError, parents=True) as partial,
-    ):
-        partial.write_text(text, encoding="utf-8")
+    path = _choice_path()
+    with contextlib.suppress(ConfigError, OSError):
+        if path.exists():
+            path.chmod(0o600)
+        with atomic_write(path, error=ConfigError, parents=True) as partial:
+            partial.touch(0o600)
+            partial.write_text(text, encoding="utf-8")
 
 
 def _is_valid(name: str, value: Any) -> bool:

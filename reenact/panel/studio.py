@@ -27,6 +27,7 @@ from reenact.live.settings import given_names, load_settings, walk
 from reenact.panel.choice import (
     Choice,
     is_camera,
+    is_network_camera,
     keep_choice,
     kept_choice,
     lasting_source,
@@ -389,8 +390,9 @@ class Studio(ClosesOnExit):
                 log.warning("%s could not be closed.", name, exc_info=True)
 
     def _check_source(self, source: str) -> None:
-        """Raise SourceError for a source that was not offered, such as any file or address."""
-        if source not in {one["source"] for one in self.sources()}:
+        """Raise SourceError for a source that was not offered and is no network camera."""
+        offered = {one["source"] for one in self.sources()}
+        if source not in offered and not is_network_camera(source):
             raise SourceError(f"{source} is not among the cameras of this machine.")
 
     def _check_target(self, target: str) -> None:

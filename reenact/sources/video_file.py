@@ -55,7 +55,7 @@ class VideoSource(ClosesOnExit):
 
     Attributes:
         live: True for a network stream without an end.
-        name: the file's name, or the URL without user and password.
+        name: the file's name, or the URL without user, password and query.
         frames_total: the container's estimate of the number of frames; None in a loop or if
             unknown.
         duration_s: the container's duration of one pass; None if unknown.
@@ -327,7 +327,7 @@ def _without_password(url: str) -> str:
         parts = urlsplit(url)
     except ValueError as error:  # the exception's own text may contain the password
         raise SourceError("The address of the video is not valid; check its brackets.") from error
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
 
 class VideoSettings(Section):

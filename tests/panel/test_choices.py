@@ -10,6 +10,7 @@ from reenact.errors import SourceError
 from reenact.live.presets import import_preset
 from reenact.panel.studio import Studio
 from reenact.sources.camera_devices import CameraInfo
+from reenact.storage import data_folder
 from reenact.testing.portrait import portrait_target
 from support.fakes import until
 from support.panels import Panel
@@ -129,3 +130,26 @@ def test_a_camera_that_is_not_offered_starts_nothing(
             studio.start(source, "robin", [])
         studio.offer("webcam:2", "")
         assert studio.sources()[-1] == {"source": "webcam:Virtual", "name": "webcam:Virtual"}
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "rtsp", "RTSPS"])
+def test_a_network_camera_is_named_without_its_password_and_kept_for_the_user_alone(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugged_in(monkeypatch, "Logi")
+    address = f"video:{scheme}://me:p@ss@10.0.0.2:8080/video?key=secret"
+    with Studio() as studio:
+        studio.start(address, "robin", [])
+    with Studio() as studio:
+        assert studio.choice.source == address
+        assert studio.sources()[1] == {"source": address, "name": "10.0.0.2:8080/video"}
+    (kept,) = data_folder().glob("panel/choice.json")
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "source", ["video:/etc/passwd", "video:file:///etc/passwd", "video:concat:a|b", "image:a.png"]
+)
+def test_a_page_cannot_have_a_file_opened(source: str) -> None:
+    with Studio() as studio, pytest.raises(SourceError, match="not among the cameras"):
+        studio.start(source, "robin", [])

@@ -20,7 +20,6 @@ from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job
 from reenact.panel.server import Address, PanelServer
 from reenact.sinks.obs.ring import RingReader
-from reenact.sources.camera_devices import CameraInfo
 from reenact.storage import write_png
 from support.clips import corners, four_colours
 from support.fakes import FakeSink, until
@@ -213,18 +212,6 @@ def test_a_renamed_choice_stays_chosen_and_a_removed_one_does_not(page: Page, pa
     page.tab.locator('[data-name="berta"]').wait_for(state="detached")
     page.tab.get_by_text("Choose a target.").wait_for()
     assert page.button("Start").is_disabled()
-
-
-def test_the_camera_of_the_last_time_is_chosen_by_its_name(
-    chromium: Any, panel: Panel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cameras = [CameraInfo(0, "Integrated Camera"), CameraInfo(1, 'Bob\'s "HD" Cam: 2')]
-    monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", lambda: cameras)
-    panel.studio._choose(source=f"webcam:{cameras[1].name}", target="robin")
-    page = Page(chromium, panel)
-    page.tab.get_by_role("radio", name=cameras[1].name, exact=True, checked=True).wait_for()
-    until(page.button("Start").is_enabled)
-    page.close()
 
 
 def test_a_name_is_checked_before_files_are_sent(page: Page, panel: Panel) -> None:

@@ -21,6 +21,7 @@ export class StartView {
     this.thumb = h("div.thumb", canvas, h("p.muted", T.first.noPicture));
     const mirrors = mirrorSwitch("actor", canvas, T.stage.mirror);
     this.sources = h("div.choices", { role: "radiogroup", "aria-label": T.first.camera });
+    this.typed = null;
     this.outputList = h("div.choices");
     const choose = (name) => {
       this.target = name;
@@ -39,7 +40,7 @@ export class StartView {
       h("div.lead", h("h2", T.first.title), h("p.muted", T.first.lead)),
       h(
         "div.steps",
-        step(1, T.first.camera, T.first.cameraHelp, this.thumb, mirrors, this.sources),
+        step(1, T.first.camera, T.first.cameraHelp, this.thumb, mirrors, this.sources, this.addressForm()),
         step(2, T.first.target, T.first.targetHelp, this.gallery.element),
         step(3, T.first.output, T.first.outputHelp, this.outputList),
       ),
@@ -64,6 +65,8 @@ export class StartView {
     ]);
     if (!sources || !outputs) return;
     this.known = outputs;
+    const typed = this.typed;
+    if (typed && sources.every((one) => one.source !== typed.source)) sources.push(typed);
     fill(this.sources, sources, () =>
       sources.length ? sources.map((one) => this.camera(one)) : h("p.muted", T.first.noCamera),
     );
@@ -78,8 +81,29 @@ export class StartView {
       value: one.source,
       onchange: () => this.choose(one.source),
     });
-    const told = one.source === `webcam:${one.name}` ? null : h("small", one.source);
+    const named = one.source === `webcam:${one.name}` || /^video:\w+:\/\//.test(one.source);
+    const told = named ? null : h("small", one.source);
     return h("label.choice", input, h("span", one.name), told);
+  }
+
+  addressForm() {
+    const address = h("input", {
+      type: "text",
+      inputMode: "url",
+      required: true,
+      "aria-label": T.first.addressLabel,
+    });
+    const use = (event) => {
+      event.preventDefault();
+      const text = address.value.trim().replace(/^(?!\w+:\/\/)/, "http://");
+      this.typed = { source: `video:${text}`, name: text.replace(/^\w+:\/\/(.*@)?|\?.*/g, "") };
+      this.choose(this.typed.source);
+      this.look();
+    };
+    const button = h("button.quiet", { type: "submit" }, T.first.useAddress);
+    const row = h("form.row", { onsubmit: use }, address, button);
+    const help = h("p.muted", rich(T.first.addressHelp));
+    return h("details", h("summary", T.first.address), help, row);
   }
 
   choose(source) {
