@@ -139,6 +139,8 @@ def runs_here(command: Command) -> bool:
         return False  # told by the test above
     if arguments is None or any(re.fullmatch(r"(\w+:)?[A-Z]+", word) for word in command.words):
         return False
+    if vars(arguments).get("camera"):
+        return False
     if command.words[:1] == ("live",):
         return kinds([arguments.source]) <= {"video", "image"} and kinds(arguments.sink) == {"file"}
     return bool(HARMLESS & {command.words[:1], command.words[:2]})

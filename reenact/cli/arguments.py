@@ -61,4 +61,5 @@ def number(kind: type[T], low: float, high: float) -> Callable[[str], T]:
 
 SHARE: Final = number(float, 0.1, 0.9)
 MINUTES: Final = number(float, 0.01, 24 * 60)
+SECONDS: Final = number(float, 5, 300)
 COUNT: Final = number(int, 1, 10**9)

@@ -6,8 +6,10 @@ Heavy modules are imported where they are used, so that `reenact --help` answers
 from __future__ import annotations
 
 import tempfile
+import time
 from argparse import Namespace
 from contextlib import closing
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +41,11 @@ def create(arguments: Namespace) -> None:
     notes = {"consent": ask_consent(arguments.name, arguments.yes)}
     with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
         footage = Path(scratch) / "footage"
+        sources = _with_take(arguments, Path(scratch))
         with closing(still_tracker()) as tracker:
             target = create_target(
                 arguments.name,
-                arguments.sources,
+                sources,
                 tracker,
                 face=arguments.face,
                 metadata=notes,
@@ -51,7 +54,7 @@ def create(arguments: Namespace) -> None:
             )
         target = choose_renderer(target)
         store.create(target, footage=footage)
-    count, files = len(target.references), len(arguments.sources)
+    count, files = len(target.references), len(sources)
     chosen = f", chosen from {files} files" if files > count else ""
     print(f"{target.name} is ready, with {counted(count, 'reference picture')}{chosen}.")
     if target.metadata["expressions"] == "absolute":
@@ -72,9 +75,11 @@ def train(arguments: Namespace) -> int:
 
     store = _store()
     device = choose_device(arguments.device)
-    if arguments.sources:
-        with quiet_native_libraries(), closing(still_tracker()) as tracker:
-            add_footage(store, arguments.name, arguments.sources, tracker)
+    store.folder_of(arguments.name)
+    with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
+        if sources := _with_take(arguments, Path(scratch)):
+            with closing(still_tracker()) as tracker:
+                add_footage(store, arguments.name, sources, tracker)
 
     def begun(preview: Path) -> None:
         print(f"Preview, if the generator draws one: {preview}")
@@ -93,6 +98,32 @@ def train(arguments: Namespace) -> int:
         )
     print(summary(arguments.name, outcome))
     return EXIT_INTERRUPTED if outcome.stopped else 0
+
+
+def _with_take(arguments: Namespace, folder: Path) -> list[Path]:
+    """Return the given videos and photos, and a recording of the camera if one is wanted."""
+    from reenact.config import Settings
+    from reenact.progress import progress_bar
+    from reenact.targets.camera_take import camera_frames, record_take
+
+    if arguments.camera is None:
+        return list(arguments.sources)
+    path = folder / time.strftime("camera-%Y%m%d-%H%M%S.mp4")
+    with closing(camera_frames(arguments.camera, Settings().source)) as frames:
+        first = next(frames)
+        print(
+            f"You are recorded for {arguments.seconds:g} s. Look calmly into the camera first. "
+            "Then speak, smile, blink, and turn your head slowly. Ctrl-C ends it earlier."
+        )
+        bar = progress_bar(total=arguments.seconds, bar_format="{l_bar}{bar}| {n:.0f} s")
+        with Interruption() as interruption, bar:
+            record_take(
+                takewhile(lambda _: not interruption.came, chain([first], frames)),
+                path,
+                arguments.seconds,
+                lambda length_s: bar.update(length_s - bar.n),
+            )
+    return [*arguments.sources, path]
 
 
 def list_targets(arguments: Namespace) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from reenact.cli import target_commands as commands
-from reenact.cli.arguments import MINUTES, Adder, add_assignments, add_device
+from reenact.cli.arguments import MINUTES, SECONDS, Adder, add_assignments, add_device
 from reenact.config import FACE
 from reenact.storage import expanded
 
@@ -79,19 +79,21 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
     )
     # argparse would write NAME last, where --from takes it for a file.
     create.usage = (
-        "%(prog)s [-h] NAME --from PATH [PATH ...] [--face N|largest|centre] [--landmarks FILE] "
-        "[--yes]"
+        "%(prog)s [-h] NAME (--from PATH [PATH ...] | --camera [SOURCE]) [--seconds S] "
+        "[--face N|largest|centre] [--landmarks FILE] [--yes]"
     )
-    create.add_argument(
+    material = create.add_mutually_exclusive_group(required=True)
+    material.add_argument(
         "--from",
         dest="sources",
         action="extend",
         nargs="+",
         type=expanded,
-        required=True,
+        default=[],
         metavar="PATH",
         help="photos or videos of one face",
     )
+    _add_camera(create, material, "record your own face, and make the target of it")
     create.add_argument(
         "--face",
         type=_face,
@@ -115,6 +117,26 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
     )
 
 
+def _add_camera(
+    parser: argparse.ArgumentParser, group: argparse._ActionsContainer, what: str
+) -> None:
+    """Add --camera to a group, and --seconds."""
+    group.add_argument(
+        "--camera",
+        nargs="?",
+        const="webcam:0",
+        metavar="SOURCE",
+        help=f"{what}: webcam:NUMBER, webcam:NAME or video:URL (without a value: webcam:0)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=SECONDS,
+        default=30.0,
+        metavar="S",
+        help="length of the recording (default: %(default)s)",
+    )
+
+
 def _face(text: str) -> str:
     """Parse a choice among several faces, in the words of the setting `tracking.face`."""
     if not re.fullmatch(FACE, text):
@@ -135,8 +157,8 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         ),
     )
     train.usage = (
-        "%(prog)s [-h] NAME [--minutes M] [--from VIDEO [VIDEO ...]] [--renderer NAME] "
-        "[--device {auto,cpu,cuda}] [--resume]"
+        "%(prog)s [-h] NAME [--minutes M] [--from VIDEO [VIDEO ...]] [--camera [SOURCE]] "
+        "[--seconds S] [--renderer NAME] [--device {auto,cpu,cuda}] [--resume]"
     )
     train.add_argument("name", metavar="NAME")
     train.add_argument(
@@ -157,6 +179,7 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         help="more videos of the same face; they are stored with the target, and replace those "
         "with the same name",
     )
+    _add_camera(train, train, "record more of the same face")
     train.add_argument(
         "--renderer",
         metavar="NAME",

@@ -85,6 +85,12 @@ class CreateBody(Body):
     consent: Literal[True] = Field(description="the user confirms that the face may be used")
 
 
+class TakeBody(Body):
+    """A recording of the camera."""
+
+    seconds: float = Field(20.0, ge=5, le=300, description="its length")
+
+
 class ImportBody(Body):
     """An exported target."""
 
@@ -356,6 +362,13 @@ ENDPOINTS: Final = (
         "Make a target of uploaded files; returns the number of the job",
         lambda s, p, b: s.gallery.create(b.name, b.uploads, b.face).number,
         CreateBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/takes",
+        "Record the camera while a page shows it; returns an identifier as POST /api/uploads does",
+        lambda s, p, b: s.record_camera(b.seconds),
+        TakeBody,
     ),
     Endpoint(
         "POST",

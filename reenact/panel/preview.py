@@ -68,6 +68,11 @@ class NewestPicture:
         """
         self._waiting[tell] = from_s
 
+    @property
+    def image(self) -> Image | None:
+        """The newest picture; None if there is none."""
+        return self._image
+
     def jpeg(self) -> bytes:
         """Return the newest picture; the same object until there is a new one; b"" if none."""
         with self._encoding:

@@ -11,6 +11,7 @@ import logging
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,9 +41,10 @@ from reenact.panel.uploads import Uploads
 from reenact.registry import available, split
 from reenact.sinks.fanout import input_files
 from reenact.targets.backgrounds import add_background, check_background, remove_background
+from reenact.targets.camera_take import new_pictures, record_take
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
-from reenact.types import Sink
+from reenact.types import Image, Sink
 
 if TYPE_CHECKING:
     pass
@@ -207,6 +209,22 @@ class Studio(ClosesOnExit):
         owned = {} if controls is None else controls.own.shown.replaced
         self._keep({name: value for name, value in values.items() if name not in owned})
         return waiting
+
+    def record_camera(self, seconds: float) -> str:
+        """Record what the camera of a page sees; return the identifier of the file in `uploads`.
+
+        Raises:
+            ReenactError: no camera sends pictures, or the file cannot be written.
+        """
+
+        def newest() -> Image | None:
+            self.keep_watching()
+            return self.controls.actor_picture() if self.controls else self.actor.image
+
+        def record(path: Path) -> None:
+            record_take(new_pictures(newest), path, seconds)
+
+        return self.uploads.make(time.strftime("camera-%Y%m%d-%H%M%S.mp4"), record)
 
     def add_background(self, name: str, upload: str) -> str:
         """Keep an uploaded picture for `output.background`; return its name there.

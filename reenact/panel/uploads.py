@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -75,11 +75,7 @@ class Uploads(ClosesOnExit):
             TargetError: targets are being made of as many files.
             SinkError: it cannot be written, for instance to a full disk; nothing of it is kept.
         """
-        if len(self._paths) >= MAX_FILES:
-            unused = [number for number in tuple(self._paths) if number not in self._claimed]
-            if not unused:
-                raise TargetError("Wait until the targets that are being made are ready.")
-            self.forget(unused[:1])
+        self._make_room()
         limit, size = MAX_BYTES[media_type.partition("/")[0]], 0
         number = secrets.token_hex(8)
         path = self._folder / number / f"{_plain(name)}{_SUFFIXES[media_type]}"
@@ -98,6 +94,33 @@ class Uploads(ClosesOnExit):
             raise
         self._paths[number] = path
         return number
+
+    def make(self, name: str, write: Callable[[Path], None]) -> str:
+        """Let a function write a file of that name; return its identifier.
+
+        Raises what the function raises, after which nothing of the file is kept, and TargetError as
+        `take` does.
+        """
+        self._make_room()
+        number = secrets.token_hex(8)
+        path = self._folder / number / name
+        try:
+            path.parent.mkdir()
+            write(path)
+        except BaseException:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
+        self._paths[number] = path
+        return number
+
+    def _make_room(self) -> None:
+        """Delete the oldest file that no target was made of, if there are `MAX_FILES`."""
+        if len(self._paths) < MAX_FILES:
+            return
+        unused = [number for number in tuple(self._paths) if number not in self._claimed]
+        if not unused:
+            raise TargetError("Wait until the targets that are being made are ready.")
+        self.forget(unused[:1])
 
     def claim(self, numbers: Sequence[str]) -> list[Path]:
         """Return the paths of files, which stay until `forget` or `release` is called.

@@ -7,6 +7,7 @@ import { T } from "./texts.js";
 
 const EXPORTED = ".reenact-target";
 const MAX_FILES = 32;
+const TAKE_S = 20;
 
 /**
  * The pictures to choose from, and a place to drop files; used before and during a session.
@@ -38,7 +39,8 @@ export class TargetGallery {
       h("strong", T.targets.add),
       h("span", T.targets.addHelp),
     );
-    this.element = h("div.targets", this.grid, this.jobs, this.drop, this.input);
+    this.filming = h("button.quiet", { type: "button", onclick: () => this.film() }, T.targets.film);
+    this.element = h("div.targets", this.grid, this.jobs, this.drop, this.filming, this.input);
     for (const kind of ["dragover", "dragenter"]) {
       this.element.addEventListener(kind, (event) => {
         event.preventDefault();
@@ -209,14 +211,47 @@ export class TargetGallery {
   }
 
   async make(files) {
-    const usual = suggestedName(files[0].name);
-    const field = h("input", { name: "name", value: usual, required: true, maxLength: 48 });
     const faces = T.targets.faces.map(([value, text]) => h("option", { value }, text));
     const face = h("select", { name: "face" }, faces);
     const content = [
-      h("label.field", h("span", T.targets.name), field),
       h("label.field", h("span", T.targets.face), face),
       h("p.muted", `${T.targets.files(files.length)}: ${files.map((file) => file.name).join(", ")}`),
+    ];
+    const name = await this.agreed(suggestedName(files[0].name), content, T.targets.create);
+    const uploads = name && (await this.sendAll(files));
+    if (uploads) {
+      await attempt("POST", "targets", { name, uploads, face: face.value, consent: true });
+    }
+  }
+
+  /** Make a target of a recording of the camera. */
+  async film() {
+    const name = await this.agreed("", [h("p.muted", T.targets.filmHelp)], T.targets.filmStart(TAKE_S));
+    if (!name) return;
+    const live = this.page.live;
+    const watched = live.watching.has("actor");
+    live.watch("actor", true);
+    this.filming.disabled = true;
+    const begun = performance.now();
+    const { row, show } = this.working();
+    const timer = setInterval(() => {
+      const past = Math.min((performance.now() - begun) / 1000, TAKE_S);
+      show(past / TAKE_S, T.targets.filming(Math.round(TAKE_S - past)));
+    }, 250);
+    const upload = await attempt("POST", "takes", { seconds: TAKE_S });
+    clearInterval(timer);
+    row.remove();
+    this.filming.disabled = false;
+    live.watch("actor", watched);
+    if (upload) await attempt("POST", "targets", { name, uploads: [upload], consent: true });
+  }
+
+  /** Ask for the name of a new target and for consent; returns the name, or "". */
+  async agreed(usual, content, accept) {
+    const field = h("input", { name: "name", value: usual, required: true, maxLength: 48 });
+    const asked = [
+      h("label.field", h("span", T.targets.name), field),
+      content,
       h(
         "label.check",
         h("input", { type: "checkbox", name: "consent", required: true }),
@@ -224,26 +259,32 @@ export class TargetGallery {
       ),
     ];
     const check = () => isFree(field);
-    if (!(await ask(T.targets.createTitle, content, T.targets.create, T.targets.cancel, check))) return;
-    const uploads = await this.sendAll(files);
-    if (uploads) {
-      const body = { name: field.value.trim(), uploads, face: face.value, consent: true };
-      await attempt("POST", "targets", body);
-    }
+    const said = await ask(T.targets.createTitle, asked, accept, T.targets.cancel, check);
+    return said ? field.value.trim() : "";
   }
 
-  async sendAll(files) {
+  /** Show a line of progress; returns its row, and what sets its share and text. */
+  working() {
     const line = h("progress", { max: 1, value: 0, "aria-label": T.targets.working });
     const text = h("span");
     const row = h("div.job", h("div.row", text), line);
     this.element.insertBefore(row, this.drop);
+    const show = (share, words) => {
+      line.value = share;
+      say(text, words);
+    };
+    return { row, show };
+  }
+
+  async sendAll(files) {
+    const { row, show } = this.working();
     try {
       const uploads = [];
       for (const [number, file] of files.entries()) {
         uploads.push(
           await send(file, (share) => {
-            line.value = (number + share) / files.length;
-            say(text, T.targets.sending(line.value));
+            const sent = (number + share) / files.length;
+            show(sent, T.targets.sending(sent));
           }),
         );
       }

@@ -116,6 +116,12 @@ export const T = {
     help: "Click a face to switch to it. It fades in without a gap.",
     add: "Add a target",
     addHelp: "Drop a photo, several, or a video here – or choose files",
+    film: "Record my face",
+    filmHelp:
+      "Sit as you want to be seen. Look calmly into the camera first; then speak, smile, blink, " +
+      "and turn your head slowly.",
+    filmStart: (s) => `Record ${s} seconds`,
+    filming: (s) => `Recording, ${s} s left: speak, smile, blink, turn your head slowly`,
     shown: "Shown",
     switching: "Preparing …",
     builtIn: "Comes with reenact",
