@@ -366,7 +366,7 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST",
         "/api/takes",
-        "Record the camera while a page shows it; returns an identifier as POST /api/uploads does",
+        "Record the camera that is previewed or in use; returns an identifier like /api/uploads",
         lambda s, p, b: s.record_camera(b.seconds),
         TakeBody,
     ),

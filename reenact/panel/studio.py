@@ -211,15 +211,19 @@ class Studio(ClosesOnExit):
         return waiting
 
     def record_camera(self, seconds: float) -> str:
-        """Record what the camera of a page sees; return the identifier of the file in `uploads`.
+        """Record the camera that is watched or in use; return the file's identifier in `uploads`.
 
         Raises:
             ReenactError: no camera sends pictures, or the file cannot be written.
         """
 
         def newest() -> Image | None:
-            self.keep_watching()
-            return self.controls.actor_picture() if self.controls else self.actor.image
+            controls = self.controls
+            if controls is None:
+                self.keep_watching()
+                return self.actor.image
+            controls.watch_actor(True)  # until a page says otherwise
+            return controls.actor_picture()
 
         def record(path: Path) -> None:
             record_take(new_pictures(newest), path, seconds)

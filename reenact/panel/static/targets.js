@@ -228,9 +228,6 @@ export class TargetGallery {
   async film() {
     const name = await this.agreed("", [h("p.muted", T.targets.filmHelp)], T.targets.filmStart(TAKE_S));
     if (!name) return;
-    const live = this.page.live;
-    const watched = live.watching.has("actor");
-    live.watch("actor", true);
     this.filming.disabled = true;
     const begun = performance.now();
     const { row, show } = this.working();
@@ -242,7 +239,6 @@ export class TargetGallery {
     clearInterval(timer);
     row.remove();
     this.filming.disabled = false;
-    live.watch("actor", watched);
     if (upload) await attempt("POST", "targets", { name, uploads: [upload], consent: true });
   }
 
