@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.errors import ReenactError
+from reenact.errors import ConfigError, ModelError, ReenactError
 from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.recognition import read_expressions, shipped_recogniser
 from reenact.expression.emotions import EMOTIONS, acted_units
@@ -17,6 +17,7 @@ from reenact.testing.weights import people
 from reenact.training.faces import acted
 from reenact.training.faces.clips import FaceData, LabelledClip, load_acted
 from reenact.training.faces.material import FaceMaterial, by_emotion, one_hot
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder
 
 
 def test_groups_are_drawn_equally_often_with_another_face_of_the_same_clip() -> None:
@@ -91,3 +92,14 @@ def test_pairs_of_acted_faces_begin_with_the_frame_and_contempt_is_on_the_left()
     left, right = (ACTION_UNITS.index(f"smile_{side}") for side in ("left", "right"))
     units = drawn["units"][contempt]
     assert (units[:, left] > units[:, right]).all()
+
+
+def test_a_wrong_side_or_start_is_reported_before_the_data_is_read() -> None:
+    def never(config: FaceGanConfig, material: FaceMaterial) -> FaceRecipe:
+        raise AssertionError("the data was read")
+
+    build = recipe_builder(FaceGanConfig, never)
+    with pytest.raises(ConfigError, match=r"size_px: a side of 100 px is not a power of two"):
+        build({"train": "nowhere", "size_px": 100})
+    with pytest.raises(ModelError, match="no model file none"):
+        build({"train": "nowhere", "start": "none.safetensors"})

@@ -22,8 +22,8 @@ from torch.utils.data import Dataset
 from reenact.config import Share
 from reenact.errors import ConfigError
 from reenact.expression.emotions import EMOTIONS
-from reenact.models.masked_generator import gradient_penalty, window
-from reenact.models.weights import NetworkConfig, load_model, save_model
+from reenact.models.masked_generator import check_side, gradient_penalty, window
+from reenact.models.weights import NetworkConfig, load_model, read_header, save_model
 from reenact.training.adversarial import adam, as_floats, optimizer_step
 from reenact.training.faces.clips import FaceData
 from reenact.training.faces.material import (
@@ -260,16 +260,10 @@ Sizes = TypeVar("Sizes", bound=NetworkConfig)
 
 
 def sizes_of(kind: type[Sizes], config: FaceGanConfig, **others: int) -> Sizes:
-    """Return the sizes of a network: the settings of the same names, and `others`.
-
-    Raises ConfigError if the side is not allowed.
-    """
+    """Return the sizes of a network: the settings of the same names, and `others`."""
     names = [one.name for one in fields(kind)]
     given = {name: getattr(config, name) for name in names if hasattr(config, name)}
-    try:
-        return kind(**given | others)
-    except ValueError as error:
-        raise ConfigError(f"settings.size_px: {error}.") from error
+    return kind(**given | others)
 
 
 Settings = TypeVar("Settings", bound=FaceGanConfig)
@@ -287,6 +281,17 @@ def recipe_builder(
 
     def build_recipe(settings: Mapping[str, Any]) -> FaceRecipe:
         config = read_settings(settings_type, settings)
+        _check(config)
         return recipe(config, load_faces(config, group))
 
     return build_recipe
+
+
+def _check(config: FaceGanConfig) -> None:
+    """Report wrong settings before the data is loaded, which may take minutes."""
+    try:
+        check_side(config.size_px)
+    except ValueError as error:
+        raise ConfigError(f"settings.size_px: {error}.") from error
+    if config.start:
+        read_header(Path(config.start))
