@@ -94,23 +94,20 @@ def demo(arguments: Namespace) -> int:
 def train(arguments: Namespace) -> int:
     """Train by a recipe, or print the recipe's validation figures of some weights."""
     from reenact.training.checkpoints import WEIGHTS
-    from reenact.training.recipes import measure_config, read_training_file, run_config
+    from reenact.training.recipes import load_training, measure_config
 
     if arguments.measure is not None:
         figures = measure_config(arguments.config, arguments.measure, arguments.assignments)
         for name, value in figures.items():
             print(f"{name:<24} {value:.4f}")
         return 0
-    with Interruption(SAVING) as interruption, quiet_native_libraries():
-        outcome = run_config(
-            arguments.config,
-            arguments.resume,
-            arguments.assignments,
-            stop=lambda: interruption.came,
-        )
-    best = Path(read_training_file(arguments.config, arguments.assignments).folder, WEIGHTS)
+    with quiet_native_libraries():
+        # Ctrl-C ends the program while there is nothing to save.
+        training = load_training(arguments.config, arguments.resume, arguments.assignments)
+        with Interruption(SAVING) as interruption:
+            outcome = training.run(stop=lambda: interruption.came)
     measured = ", ".join(f"{name} {value:.4g}" for name, value in outcome.best.items())
-    print(f"Ended at step {outcome.step}. {best}: {measured}.")
+    print(f"Ended at step {outcome.step}. {training.options.folder / WEIGHTS}: {measured}.")
     return EXIT_INTERRUPTED if outcome.stopped else 0
 
 

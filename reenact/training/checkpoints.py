@@ -89,9 +89,8 @@ class TrainingState:
 
         Raises ReenactError if it is missing, damaged, or of another network.
         """
+        check_folder(self.folder, resume=True)
         path = self.folder / FILE
-        if not path.exists():
-            raise ReenactError(f"{self.folder} has no training to resume; leave out --resume.")
         self.step, self.seconds, self.best = read_progress(self.folder)
         try:
             self._restore(load_file(path))
@@ -118,6 +117,21 @@ class TrainingState:
                     entries.setdefault(int(index), {})[field] = laid_out
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raise ReenactError if there is nothing to resume, or a training would replace another."""
+    earlier, best = (folder / FILE).exists(), folder / WEIGHTS
+    if resume and not earlier:
+        raise ReenactError(f"{folder} has no training to resume; leave out --resume.")
+    if resume:
+        return
+    if earlier:
+        raise ReenactError(
+            f"{folder} has an earlier training; add --resume or name another folder."
+        )
+    if best.exists():
+        raise ReenactError(f"{best} would be replaced; move it or name another folder.")
 
 
 def read_progress(folder: Path) -> tuple[int, float, dict[str, float]]:

@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from reenact.errors import ModelError, ReenactError
 from reenact.storage import exclusive_lock
-from reenact.training.checkpoints import FILE, WEIGHTS, TrainingState, disk_error
+from reenact.training.checkpoints import WEIGHTS, TrainingState, check_folder, disk_error
 from reenact.training.log import TrainingLog
 
 if TYPE_CHECKING:
@@ -169,14 +169,8 @@ def _train(
     )
     if resume:
         state.load()
-    elif fabric.is_global_zero and (options.folder / FILE).exists():
-        raise ReenactError(
-            f"{options.folder} has an earlier training; add --resume or name another folder."
-        )
-    elif fabric.is_global_zero and (options.folder / WEIGHTS).exists():
-        raise ReenactError(
-            f"{options.folder / WEIGHTS} would be replaced; move it or name another folder."
-        )
+    elif fabric.is_global_zero:
+        check_folder(options.folder, resume)
     if fabric.world_size > 1:
         recipe.networks.update(
             {name: _distributed(fabric, network) for name, network in recipe.networks.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError
 from reenact import registry
 from reenact.config import Section, first_problem, parse_assignment, read_toml
 from reenact.errors import ConfigError, ModelError, PluginError
+from reenact.training.checkpoints import check_folder
 from reenact.training.loop import LoopOptions, Recipe, TrainingOutcome, train
 
 BUILT_IN: Final = {"landmark_fusion": "reenact.training.landmark_fusion:build_recipe"}
@@ -41,25 +43,40 @@ class TrainingFile(Section):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-def run_config(
-    path: Path,
-    resume: bool,
-    assignments: Iterable[str] = (),
-    stop: Callable[[], bool] = lambda: False,
-) -> TrainingOutcome:
-    """Train by a training file until its end or until `stop`, called before each step, is True.
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training whose data is loaded."""
+
+    recipe: Recipe
+    options: LoopOptions
+    resume: bool
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> TrainingOutcome:
+        """Train until the end or until `stop`, called before each step, is True; see `train`."""
+        return train(self.recipe, self.options, self.resume, stop)
+
+
+def load_training(path: Path, resume: bool, assignments: Iterable[str] = ()) -> Training:
+    """Read a training file and load its data, which may take minutes.
 
     Assignments are `key=value` or `settings.key=value`. Raises ReenactError if the file, a setting
-    or the data is wrong, or there is nothing to resume.
+    or the data is wrong, there is nothing to resume, or an earlier training would be replaced.
     """
     file = read_training_file(path, assignments)
-    return train(_build(file), _options(file), resume, stop)
+    options = _options(file)
+    check_folder(options.folder, resume)
+    return Training(_build(file), options, resume)
+
+
+def run_config(path: Path, resume: bool, assignments: Iterable[str] = ()) -> TrainingOutcome:
+    """Train until the end of a training file; see `load_training` and `train`."""
+    return load_training(path, resume, assignments).run()
 
 
 def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -> dict[str, float]:
     """Return the figures of weights on the held-out people of a training file.
 
-    Raises ReenactError as `run_config`, or if the weights are missing, damaged or of another
+    Raises ReenactError as `load_training`, or if the weights are missing, damaged or of another
     network.
     """
     from reenact.models.inference import choose_device

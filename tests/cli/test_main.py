@@ -344,6 +344,28 @@ def test_the_generator_of_a_target_is_not_mistaken_for_another(
     assert "anna has no weights of its own" in one_sentence(capsys)
 
 
+SLOW_DATA = """
+import signal
+
+def build_recipe(settings):
+    signal.raise_signal(signal.SIGINT)
+    raise AssertionError("the program went on after Ctrl-C")
+"""
+
+
+def test_ctrl_c_while_a_training_loads_its_data_ends_it_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "slow_data.py").write_text(SLOW_DATA)
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = (tmp_path / "run").as_posix()
+    file = tmp_path / "slow.toml"
+    file.write_text(f'recipe = "slow_data:build_recipe"\nfolder = "{folder}"\nsteps = 1\n')
+    assert main(["train", str(file)]) == 130
+    assert "saving" not in capsys.readouterr().err
+    assert not Path(folder).exists()
+
+
 def test_preparing_nothing_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     assert main(["train", "prepare", str(tmp_path), str(tmp_path / "clips")]) == 2

@@ -11,7 +11,12 @@ from safetensors.torch import load_file
 from reenact.errors import ConfigError, ModelError, ReenactError
 from reenact.storage import ASSETS
 from reenact.testing.weights import people
-from reenact.training.recipes import measure_config, read_training_file, run_config
+from reenact.training.recipes import (
+    load_training,
+    measure_config,
+    read_training_file,
+    run_config,
+)
 
 FILE = """
 recipe = "warp_unet"
@@ -44,7 +49,7 @@ def config() -> Path:
 @pytest.mark.slow
 def test_a_training_that_is_stopped_and_resumed_is_the_same(config: Path) -> None:
     asked = iter(range(100))
-    stopped = run_config(config, resume=False, stop=lambda: next(asked) >= 2)
+    stopped = load_training(config, resume=False).run(stop=lambda: next(asked) >= 2)
     assert (stopped.step, stopped.stopped) == (2, True)
     resumed = run_config(config, resume=True)
     assert (resumed.step, resumed.stopped) == (3, False)
@@ -63,16 +68,19 @@ def test_weights_of_another_network_are_not_measured(config: Path) -> None:
         measure_config(config, Path("none.safetensors"), ["settings.train=nowhere"])
 
 
-def test_what_cannot_be_started_or_resumed_is_reported(config: Path) -> None:
+def test_what_cannot_be_started_or_resumed_is_reported_before_the_data_is_read(
+    config: Path,
+) -> None:
+    unread = ["settings.train=nowhere"]
     with pytest.raises(ReenactError, match="no training to resume"):
-        run_config(config, resume=True)
-    Path("run").mkdir(exist_ok=True)
+        load_training(config, True, unread)
+    Path("run").mkdir()
     Path("run/state.safetensors").touch()
     with pytest.raises(ReenactError, match="earlier training; add --resume"):
-        run_config(config, resume=False)
+        load_training(config, False, unread)
     Path("run/state.safetensors").rename("run/best.safetensors")
     with pytest.raises(ReenactError, match=r"best\.safetensors would be replaced; move it"):
-        run_config(config, resume=False)
+        load_training(config, False, unread)
 
 
 def test_assigned_values_beat_those_of_the_file(config: Path) -> None:
