@@ -38,7 +38,7 @@ from reenact.registry import load
 from reenact.storage import write_png
 from reenact.targets.clip_files import person_of
 from reenact.testing.portrait import portrait_target
-from reenact.training.sampling import read_fold
+from reenact.training.folds import read_fold
 from reenact.types import Renderer
 
 RENDERERS: Final = (

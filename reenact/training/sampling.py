@@ -7,17 +7,23 @@ face was found). The identity is the part of the name before `__`. Splits are by
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch.utils.data import Dataset
 
@@ -47,6 +53,7 @@ from reenact.training.augmentation import (
     wink,
     wink_frames,
 )
+from reenact.training.folds import read_fold
 from reenact.types import Array
 
 _WINK_SHARE: Final = 0.12
@@ -65,14 +72,16 @@ class PeopleData:
         val: folder of other people's clips for validation; not read if `folds` is given.
         folds: JSON file whose "folds" are lists of identities in `train`; "": validate on `val`.
         held_out_fold: index of the fold that is held out of training and used for validation.
-        test_fold: index of a fold that is held out of both, for the reported figures.
+        test_fold: index of a fold that is held out of both, for the reported figures; "" is None.
     """
 
     train: str
     val: str = ""
     folds: str = ""
     held_out_fold: NonNegativeInt = 0
-    test_fold: NonNegativeInt | None = None
+    test_fold: Annotated[
+        NonNegativeInt | None, BeforeValidator(lambda n: None if n == "" else n)
+    ] = None
 
     @property
     def held_out_folder(self) -> Path:
@@ -156,7 +165,10 @@ def _folds(data: PeopleData) -> tuple[set[str], set[str]]:
     """Return the people of the fold to validate on and of the test fold; nobody without folds."""
     if not data.folds:
         if data.test_fold is not None:
-            raise ConfigError("settings.test_fold is a fold of settings.folds, which is missing.")
+            raise ConfigError(
+                "settings.test_fold is a fold of settings.folds, which is missing; add "
+                "--set settings.test_fold= for none."
+            )
         return set(), set()
     fold = read_fold(Path(data.folds), data.held_out_fold)
     if data.test_fold is None:
@@ -179,6 +191,11 @@ def _check_folders(data: PeopleData) -> None:
     folders = [(key, path) for key, paths in named.items() for path in paths]
     missing = [(key, path) for key, path in folders if not (path and Path(path).is_dir())]
     if not missing:
+        if data.folds and not Path(data.folds).is_file():
+            raise ConfigError(
+                f"There is no file {data.folds}; set settings.folds to one of your own, or add "
+                "--set settings.folds= to validate on the people of settings.val."
+            )
         return
     first, path = missing[0]
     keys = dict.fromkeys(f"settings.{key}" for key, _ in missing)
@@ -188,25 +205,6 @@ def _check_folders(data: PeopleData) -> None:
         f"{' (settings.stills=[]: no photos)' if 'settings.stills' in keys else ''}. "
         'docs/training.md, "Your own material", says how to make them.'
     )
-
-
-def read_folds(path: Path) -> list[set[str]]:
-    """Return the people of each fold. Raises ReenactError if the file is missing or another."""
-    try:
-        return [set(fold) for fold in json.loads(path.read_text(encoding="utf-8"))["folds"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReenactError(f"{path} is not a file of folds: {error}.") from error
-
-
-def read_fold(path: Path, number: int) -> set[str]:
-    """Return the people of one fold. Raises ReenactError if the file or the fold is missing."""
-    folds = read_folds(path)
-    try:
-        return folds[number]
-    except IndexError as error:
-        raise ReenactError(
-            f"{path} has {counted(len(folds), 'fold')}; the last one is {len(folds) - 1}."
-        ) from error
 
 
 def describe(train: Sequence[_Identified], data: PeopleData) -> str:

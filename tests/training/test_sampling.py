@@ -28,6 +28,7 @@ from reenact.training.sampling import (
     describe,
     load_clips,
     load_stills,
+    read_settings,
     split_people,
     validation_pairs,
 )
@@ -208,6 +209,16 @@ def test_a_fold_is_held_out_of_training(clips: Path, tmp_path: Path) -> None:
     folds.write_text("[]")
     with pytest.raises(ReenactError, match="is not a file of folds"):
         split(0)
+    folds.unlink()
+    with pytest.raises(ReenactError, match=r"no file .*folds\.json; .* --set settings\.folds= to"):
+        split(0)
+
+
+def test_empty_settings_mean_neither_folds_nor_a_test_fold() -> None:
+    named = {"train": "clips", "folds": "folds.json", "test_fold": 1}
+    assert read_settings(PeopleData, {**named, "test_fold": 0}).test_fold == 0
+    own = read_settings(PeopleData, {**named, "folds": "", "test_fold": ""})
+    assert (own.folds, own.test_fold) == ("", None)
 
 
 def test_the_people_of_the_test_fold_are_neither_trained_nor_validated_on(

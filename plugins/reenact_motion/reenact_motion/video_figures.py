@@ -36,7 +36,7 @@ from reenact.models.weights import load_built, read_header
 from reenact.registry import import_object
 from reenact.rendering.aligned_face import to_frame
 from reenact.storage import check_writable, write_png
-from reenact.training.sampling import read_fold
+from reenact.training.folds import read_fold
 from reenact.types import Array, Drive, Target
 from reenact_motion import MotionGANSettings
 from reenact_motion.face_videos import (
