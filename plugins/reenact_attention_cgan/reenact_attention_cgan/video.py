@@ -25,6 +25,7 @@ from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import ssim
 from reenact.expression.emotions import EMOTIONS
 from reenact.imaging import smoothstep
+from reenact.lifecycle import separate_python_stderr
 from reenact.registry import load
 from reenact.sinks.video_file import write_video
 from reenact.storage import atomic_write
@@ -83,4 +84,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    separate_python_stderr()  # MediaPipe's own messages say nothing to the user
     sys.exit(main())

@@ -28,6 +28,7 @@ from reenact.evaluation.metrics import markdown_table
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
+from reenact.lifecycle import separate_python_stderr
 from reenact.live.drives import still_expression
 from reenact.registry import load
 from reenact.storage import write_png
@@ -127,4 +128,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    separate_python_stderr()  # MediaPipe's own messages say nothing to the user
     sys.exit(main())

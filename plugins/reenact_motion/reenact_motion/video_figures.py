@@ -32,6 +32,7 @@ from reenact.expression.emotions import EMOTIONS
 from reenact.face.action_units import action_units
 from reenact.face.geometry import canonical_face, estimate_pose
 from reenact.imaging import crop_image
+from reenact.lifecycle import separate_python_stderr
 from reenact.models.weights import load_built, read_header
 from reenact.registry import import_object
 from reenact.rendering.aligned_face import to_frame
@@ -178,4 +179,5 @@ def _sheet_rows(videos: dict[str, list[Drawn]]) -> Iterator[SheetRow]:
 
 
 if __name__ == "__main__":
+    separate_python_stderr()  # MediaPipe's own messages say nothing to the user
     sys.exit(main())
