@@ -166,6 +166,6 @@ def header_of(path: Path, architecture: str) -> dict[str, str]:
     header = read_header(path)
     if header.get("architecture") != architecture:
         raise ModelError(
-            f"{path} holds a {header.get('architecture', 'nameless')} model, not {architecture}."
+            f"{path} holds a model of {header.get('architecture', 'no name')}, not of {architecture}."
         )
     return header

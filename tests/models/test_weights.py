@@ -63,7 +63,7 @@ def test_a_config_of_another_version_is_an_error(tmp_path: Path) -> None:
 def test_whose_weights_they_are_is_told_before_their_config_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_model(path, {}, {"architecture": "stargan", "config": '{"depth": 3}'})
-    with pytest.raises(ModelError, match="holds a stargan model, not unet"):
+    with pytest.raises(ModelError, match="holds a model of stargan, not of unet"):
         load_built(path, build, "unet")
-    with pytest.raises(ModelError, match="holds a stargan model, not unet"):
+    with pytest.raises(ModelError, match="holds a model of stargan, not of unet"):
         next(conditional_exporter("unet", build, ())(tmp_path, "openvino", 256, path))

@@ -223,7 +223,7 @@ def test_weights_of_another_version_are_told_from_damaged_ones(tmp_path: Path) -
 
 def test_weights_of_another_network_are_named_as_such() -> None:
     fusion = Path(registry.__file__).parent / "assets" / "landmark_fusion.safetensors"
-    with pytest.raises(ModelError, match="landmark_fusion model, not warp_unet"):
+    with pytest.raises(ModelError, match="model of landmark_fusion, not of warp_unet"):
         opened("warp_unet", portrait_target(), weights=str(fusion))
 
 

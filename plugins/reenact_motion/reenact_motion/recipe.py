@@ -179,5 +179,7 @@ def points_by_class(segments: Sequence[Segment]) -> list[Curve]:
     found = by_class(segments)
     for emotion in range(1, len(EMOTIONS)):
         if emotion not in found:
-            raise ReenactError(f"No clip shows a motion from neutral to {EMOTIONS[emotion]}.")
+            raise ReenactError(
+                f"No clip shows a motion from neutral to {EMOTIONS[emotion]}; add clips that do."
+            )
     return list(found.values())
