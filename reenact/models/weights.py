@@ -164,8 +164,7 @@ def header_of(path: Path, architecture: str) -> dict[str, str]:
         ModelError: the file is missing, damaged or of another architecture.
     """
     header = read_header(path)
-    if header.get("architecture") != architecture:
-        raise ModelError(
-            f"{path} holds a model of {header.get('architecture', 'no name')}, not of {architecture}."
-        )
+    found = header.get("architecture", "no name")
+    if found != architecture:
+        raise ModelError(f"{path} holds a model of {found}, not of {architecture}.")
     return header
