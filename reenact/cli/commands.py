@@ -106,8 +106,9 @@ def train(arguments: Namespace) -> int:
         training = load_training(arguments.config, arguments.resume, arguments.assignments)
         with Interruption(SAVING) as interruption:
             outcome = training.run(stop=lambda: interruption.came)
-    measured = ", ".join(f"{name} {value:.4g}" for name, value in outcome.best.items())
-    print(f"Ended at step {outcome.step}. {training.options.folder / WEIGHTS}: {measured}.")
+    if outcome.best:
+        measured = ", ".join(f"{name} {value:.4g}" for name, value in outcome.best.items())
+        print(f"Ended at step {outcome.step}. {training.options.folder / WEIGHTS}: {measured}.")
     return EXIT_INTERRUPTED if outcome.stopped else 0
 
 

@@ -114,7 +114,10 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """The best figures over all runs, the last step, and whether the training was stopped."""
+    """The best figures over all runs, the last step, and whether the training was stopped.
+
+    Of several processes only the first has figures.
+    """
 
     best: dict[str, float]
     step: int
@@ -189,7 +192,8 @@ def _train(
     if stopped and fabric.is_global_zero:
         log.warning("%s", text)
     fabric.barrier()
-    return TrainingOutcome(state.best, state.step, stopped)
+    best = state.best if fabric.is_global_zero else {}
+    return TrainingOutcome(best, state.step, stopped)
 
 
 def _launch(device: str) -> Fabric:
@@ -205,7 +209,7 @@ def _launch(device: str) -> Fabric:
         num_nodes=world // local,
         # Copying buffers before each forward pass would modify tensors that a discriminator's first
         # pass saved for the backward pass.
-        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
+        strategy=DDPStrategy(forward_sync_buffers=False) if world > 1 else "auto",
     )
     fabric.launch()
     return fabric

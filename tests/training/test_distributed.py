@@ -39,16 +39,49 @@ for name, recipe in (("tiny", TinyRecipe()), ("adversarial", small_adversarial_r
 Path(sys.argv[1], f"rank{rank}.json").write_text(json.dumps(report))
 """
 
+TRAINING_FILE = """
+recipe = "tiny_training:build_recipe"
+folder = "run"
+steps = 2
+device = "cpu"
+workers = 0
+"""
+
+TINY_TRAINING = """
+from support.tiny_recipe import TinyRecipe
+
+def build_recipe(settings):
+    return TinyRecipe()
+"""
+
+COMMAND_LINE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from reenact.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def start_two(folder: Path, script: str, *arguments: str) -> str:
+    """Run a script in two processes, in a folder, and return what they print."""
+    path = folder / "script.py"
+    path.write_text(script)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(path)]
+    done = subprocess.run(
+        [sys.executable, *words, *arguments],
+        check=True,
+        timeout=240,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    script = folder / "script.py"
-    script.write_text(TWO_PROCESSES)
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run(
-        [sys.executable, *words, str(script), str(folder), str(TESTS)], check=True, timeout=240
-    )
+    start_two(folder, TWO_PROCESSES, str(folder), str(TESTS))
     return folder
 
 
@@ -65,3 +98,15 @@ def test_two_processes_end_with_the_same_weights(folder: Path, name: str) -> Non
 def test_only_the_first_process_validates(folder: Path) -> None:
     rows = (folder / "tiny" / "history.jsonl").read_text().splitlines()
     assert [json.loads(row)["step"] for row in rows] == [5, 6]
+
+
+@pytest.mark.slow
+def test_only_the_first_process_tells_the_figures(tmp_path: Path) -> None:
+    (tmp_path / "tiny_training.py").write_text(TINY_TRAINING)
+    (tmp_path / "tiny.toml").write_text(TRAINING_FILE)
+    begun = start_two(tmp_path, COMMAND_LINE, str(TESTS), "train", "tiny.toml")
+    assert begun.startswith("Ended at step 2. ")
+    more = ("--set", "steps=3", "--resume")
+    resumed = start_two(tmp_path, COMMAND_LINE, str(TESTS), "train", "tiny.toml", *more)
+    assert resumed.startswith("Ended at step 3. ")
+    assert [text.count("Ended") for text in (begun, resumed)] == [1, 1]
