@@ -154,8 +154,10 @@ def test_a_generator_starts_from_given_weights(people_faces: FaceMaterial, tmp_p
     saved = first.networks["generator"].state_dict()
     for name, value in started.networks["generator"].state_dict().items():
         assert torch.equal(value, saved[name].half().float())
-    with pytest.raises(ModelError, match="not attgan"):
+    with pytest.raises(ModelError, match="not of attgan"):
         AttganRecipe(AttganTraining(train="", size_px=32, start=str(weights)), people_faces)
+    with pytest.raises(ModelError, match=r"does not fit the network .* the same settings"):
+        StarganRecipe(replace(small, start=str(weights), width=8), people_faces)
 
 
 def test_attgan_puts_the_emotion_between_encoder_and_decoder() -> None:

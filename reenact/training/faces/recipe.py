@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from reenact.config import Share
-from reenact.errors import ConfigError
+from reenact.errors import ConfigError, ModelError
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import check_side, gradient_penalty, window
-from reenact.models.weights import NetworkConfig, load_model, read_header, save_model
+from reenact.models.weights import NetworkConfig, header_of, load_model, read_header, save_model
 from reenact.training.adversarial import adam, as_floats, optimizer_step
 from reenact.training.faces.clips import FaceData
 from reenact.training.faces.material import (
@@ -102,7 +102,7 @@ class FaceRecipe(Recipe):
     ) -> None:
         self.name, self.material, self._config = name, material, config
         if config.start:
-            load_model(Path(config.start), generator, name)
+            _start(generator, Path(config.start), name)
         self.networks: dict[str, nn.Module] = {"generator": generator, **critics}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "generator": adam(generator, config.rate),
@@ -227,6 +227,18 @@ class FaceRecipe(Recipe):
         header = {"architecture": self.name, "config": config, "data": self.material.description}
         gain = {"gain": str(self._config.gain)}
         save_model(path, network.state_dict(), {**header, **gain, **facts})
+
+
+def _start(generator: nn.Module, path: Path, name: str) -> None:
+    """Load the weights to start from. Raises ModelError if they are not of this network."""
+    header_of(path, name)
+    try:
+        load_model(path, generator, name)
+    except ModelError as error:
+        raise ModelError(
+            f"{path} does not fit the network of this training; start from weights that were "
+            "trained with the same settings, such as the same settings.width."
+        ) from error
 
 
 def critic_losses(
