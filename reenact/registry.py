@@ -271,10 +271,9 @@ def check_name(group: Group, name: str) -> None:
         hint = f" Did you mean {near[0]}?" if near else ""
         if Path(name).suffix:
             hint = _FOR_A_FILE.get(group, hint)
-        raise PluginError(
-            f"There is no {group[:-1]} called {name!r}.{hint} "
-            + (f"Available: {', '.join(sorted(entries))}." if entries else "None is installed.")
-        )
+        installed = f"Available: {', '.join(sorted(entries))}." if entries else "None is installed."
+        more = "" if hint else " If a plugin brings it, install the plugin first."
+        raise PluginError(f"There is no {group[:-1]} called {name!r}.{hint} {installed}{more}")
 
 
 def renderer_of(target: Target) -> str:
