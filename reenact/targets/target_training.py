@@ -185,13 +185,13 @@ def train_target(
     own = renderer_of(target)
     if renderer is None:
         renderer = own if is_trainable(own) else DEFAULT_RENDERER
+    trainer = target_trainer(renderer)
     if target.weights and own != renderer:
         raise TargetError(
             f"{name} has weights that were trained for {own}; a training for {renderer} would "
             f"replace them. Train a copy: `reenact target export {quoted(name)} FILE`, then "
             "`reenact target import FILE --name NEW`."
         )
-    trainer = target_trainer(renderer)
     options = TrainingOptions(training_folder(store, name), minutes, steps, SIZE_PX, device)
     if resume and not options.folder.is_dir():
         raise TargetError(f"{name} has no training to resume; leave out --resume.")

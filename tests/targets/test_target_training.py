@@ -196,6 +196,8 @@ def test_what_cannot_be_trained_is_told_what_helps(
     told = capsys.readouterr()
     assert "me has weights that were trained for tint" in told.err
     assert not told.out, "announces a training that never started"
+    assert main(["target", "train", "me", "--renderer", "warp_unte"]) == 2
+    assert "Did you mean warp_unet?" in capsys.readouterr().err
     assert main(["target", "train", "nobody"]) == 2
     assert "no target 'nobody'" in capsys.readouterr().err
     assert main(["target", "train", "astronaut"]) == 2
