@@ -309,7 +309,7 @@ def test_videos_are_compared_in_a_table_and_on_a_sheet(
         "| motion_gan, warp",
         "| vgan",
     ]
-    assert (tmp_path / "sheet_0.png").is_file()
+    assert (tmp_path / "sheet.png").is_file()
     others = tmp_path / "other.safetensors"
     others.write_bytes(weights.read_bytes().replace(b'"vgan"', b'"more"'))
     assert compare([str(people() / "val"), "--weights", str(others)]) == 2

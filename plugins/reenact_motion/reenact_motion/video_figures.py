@@ -116,7 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--renderer", action="append", default=[], help="draws MotionGAN's motions")
     parser.add_argument("--size", type=int, default=64, help="side of the networks' frames, px")
     parser.add_argument("--count", type=int, default=14, help="videos of each class by a network")
-    parser.add_argument("--sheet", type=Path, help="writes videos as rows of pictures, a .png")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        help="writes videos as rows of pictures, a .png; -1, -2 and so on are further pages",
+    )
     options = parser.parse_args(arguments)
     try:
         clips = find_clips(options.clips)
@@ -151,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             columns = [f"frame {index}" for index in _SHOWN]
             sheets = compose(columns, list(_sheet_rows(videos)))
             for number, sheet in enumerate(sheets):
-                write_png(options.sheet.with_stem(f"{options.sheet.stem}_{number}"), sheet)
+                path = options.sheet
+                write_png(path.with_stem(f"{path.stem}-{number}") if number else path, sheet)
     except ReenactError as error:
         print(error, file=sys.stderr)
         return 2
