@@ -9,11 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.face.face_search import find_face, find_faces, find_upright_face, several_faces
+from reenact.face.face_search import (
+    find_face,
+    find_faces,
+    find_upright_face,
+    refine_face,
+    several_faces,
+)
 from reenact.imaging import turned
 from reenact.sources.image_file import read_image
 from reenact.targets.library import still_tracker
-from support.faces import portrait
+from reenact.types import Image
+from support.faces import portrait, portrait_landmarks
 
 
 @pytest.mark.faces
@@ -50,3 +57,77 @@ def test_the_larger_of_two_small_faces_far_apart_is_found(size: tuple[int, int])
     middle = found.points[:, :2].mean(axis=0)
     np.testing.assert_allclose(middle, (width - 320 + 65, height - 220 + 65), atol=15)
     assert [points[:, 0].mean() > width / 2 for points in both] == [False, True]
+
+
+def canvas_with(*faces: tuple[int, int, int], size: tuple[int, int] = (1600, 900)) -> Image:
+    """Return a plain picture with the portrait's face at (left, top) with a side, px."""
+    canvas = np.full((size[1], size[0], 3), 110, np.uint8)
+    for left, top, side in faces:
+        face = cv2.resize(portrait()[30:200, 140:310], (side, side), interpolation=cv2.INTER_AREA)
+        canvas[top : top + side, left : left + side] = face
+    return canvas
+
+
+def test_small_faces_beside_a_large_one_are_searched_for_if_that_is_asked() -> None:
+    photo = canvas_with((980, 200, 500), (100, 100, 90), (500, 700, 110))
+    with closing(still_tracker()) as tracker:
+        (large,) = find_faces(photo, tracker)
+        every = find_faces(photo, tracker, thoroughly=True)
+    middles = [points[:, :2].mean(axis=0) for points in every]
+    np.testing.assert_allclose(middles, [(145, 145), (555, 755), (1230, 450)], atol=30)
+    np.testing.assert_allclose(large[:, :2].mean(axis=0), middles[2], atol=5)
+
+
+def test_a_face_that_is_larger_than_the_picture_is_found() -> None:
+    left, top = 192, 84
+    close = portrait()[top:162, left:258]
+    photo = cv2.resize(close, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    with closing(still_tracker()) as tracker:
+        found = find_face(np.asarray(photo, np.uint8), tracker)
+    assert found is not None
+    assert found.size == (264, 312)
+    apart = found.points[:, :2] / 4 + (left, top) - portrait_landmarks().points[:, :2]
+    assert np.abs(apart).mean() < 1.5
+
+
+def test_a_texture_is_no_face() -> None:
+    """The tracker finds a face in several views of it, and another one in each."""
+    rng = np.random.default_rng(0)
+    layers = []
+    for px in (8, 16, 32, 64):
+        coarse = rng.uniform(0, 1, (640 // px, 960 // px, 1)).repeat(3, 2)
+        coarse += 0.15 * rng.uniform(0, 1, coarse.shape)
+        layers.append(cv2.resize(coarse, (960, 640), interpolation=cv2.INTER_CUBIC))
+    grey = np.sum(layers, axis=0)
+    texture = np.asarray(255 * (grey - grey.min()) / np.ptp(grey), np.uint8)
+    with closing(still_tracker()) as tracker:
+        assert find_face(texture, tracker) is None
+        assert find_faces(texture, tracker) == []
+
+
+@pytest.mark.parametrize(("roll_deg", "turns"), [(-50, 0), (50, 0), (75, 3), (-75, 1)])
+def test_a_face_that_leans_is_left_and_one_that_lies_is_turned(roll_deg: int, turns: int) -> None:
+    affine = cv2.getRotationMatrix2D((225, 120), roll_deg, 1)
+    rolled = cv2.warpAffine(portrait(), affine, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    with closing(still_tracker()) as tracker:
+        found = find_upright_face(np.asarray(rolled, np.uint8), tracker)
+    assert found is not None
+    assert found[0] == turns
+
+
+def test_a_known_face_is_refined_and_never_exchanged_for_another() -> None:
+    photo = canvas_with((100, 100, 300), (420, 100, 300), size=(900, 600))
+    with closing(still_tracker()) as tracker:
+        left, right = find_faces(photo, tracker)
+        for face in (left, right):
+            refined = refine_face(photo, face + np.float32(3), tracker)
+            assert np.abs(refined - face)[:, :2].mean() < 1.5
+        across = np.array([1, 0, 0], np.float32)
+        for wrong in (
+            left + 450 * across,  # nobody is there
+            left + 150 * across,  # between the two
+            (left - left.mean(axis=0)) * 1.6 + left.mean(axis=0),  # of another size
+            (left - left.mean(axis=0)) * 0.6 + left.mean(axis=0),
+        ):
+            kept = refine_face(photo, np.asarray(wrong, np.float32), tracker)
+            np.testing.assert_array_equal(kept, np.asarray(wrong, np.float32))
