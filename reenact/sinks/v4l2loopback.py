@@ -55,8 +55,8 @@ class Fault:
 def devices(sysfs: Path = SYSFS) -> dict[str, str]:
     """Return the names of the v4l2loopback devices by device file, in the order of numbers."""
     found = {}
-    folders = (sysfs / "class/video4linux").glob("video*")
-    for folder in sorted(folders, key=lambda entry: int(re.sub(r"\D", "", entry.name) or 0)):
+    folders = (sysfs / "class/video4linux").glob("video[0-9]*")
+    for folder in sorted(folders, key=lambda entry: int(entry.name.removeprefix("video"))):
         # No other driver has these two attributes.
         if (folder / "format").exists() and (folder / "max_openers").exists():
             found[f"/dev/{folder.name}"] = v4l2.text(folder / "name")
@@ -90,13 +90,13 @@ def find(wanted: str, sysfs: Path = SYSFS) -> list[str]:
     return named
 
 
-def take(wanted: str) -> str:
+def take(wanted: str, sysfs: Path = SYSFS) -> str:
     """Prepare the first device that matches `wanted` (see `find`) for writing; return its file.
 
     Raises SinkError if none matches or is free; the message says what to do.
     """
     problems = []
-    for device in find(wanted):
+    for device in find(wanted, sysfs):
         try:
             prepare(device)
         except SinkError as problem:

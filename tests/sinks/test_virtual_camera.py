@@ -62,6 +62,7 @@ def test_missing_device_is_reported_with_the_command_that_helps(tmp_path: Path) 
     dep = tmp_path / "modules" / platform.release() / "modules.dep"
     dep.parent.mkdir(parents=True)
     dep.write_text("kernel/drivers/media/v4l2-core/videodev.ko:\n")
+    assert told().startswith("There is no virtual camera: install v4l2loopback (")
     assert "sudo apt install v4l2loopback-dkms" in told()
     assert "sudo modprobe v4l2loopback devices=1 exclusive_caps=1" in told()
     dep.write_text("updates/dkms/v4l2loopback.ko:\n")
@@ -88,6 +89,8 @@ def test_device_is_found_by_path_number_and_name(tmp_path: Path) -> None:
 def test_format_that_a_reader_holds_is_known(tmp_path: Path) -> None:
     device(tmp_path, 10, "held", "YUYV:640x480@30/1")
     assert loopback.held_format("/dev/video10", tmp_path) == loopback.Format("YUYV", (640, 480))
+    device(tmp_path, 13, "without a size", "YUYV:640x0@30/1")
+    assert loopback.held_format("/dev/video13", tmp_path) is None
     device(tmp_path, 11, "free")
     assert loopback.held_format("/dev/video11", tmp_path) is None
     assert loopback.held_format("/dev/video12", tmp_path) is None
