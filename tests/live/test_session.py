@@ -179,6 +179,20 @@ def test_a_slow_output_drops_pictures(time: SimulatedTime) -> None:
     assert stats.fps == pytest.approx(OUTPUT_FPS, rel=0.02)
 
 
+@pytest.mark.parametrize("fps", [OUTPUT_FPS / 4, OUTPUT_FPS, 4 * OUTPUT_FPS])
+def test_an_output_that_stalls_is_not_sent_what_it_missed(fps: float, time: SimulatedTime) -> None:
+    stall = 10.5
+    sink = FakeSink(on_write=lambda number: time.sleep(stall / OUTPUT_FPS * (number == 8)))
+    source = FakeSource(round(0.8 * fps), live=True, fps=fps, time=time)
+    run(source, FakeReenactor(), sink, time)
+    gaps = np.diff([frame.time_s for frame in sink.frames]) * OUTPUT_FPS
+    assert stall <= gaps[8] <= stall + 1
+    after = gaps[9:]
+    assert after.size
+    assert after.min() > 0.2
+    assert after.max() < 2
+
+
 def test_a_slow_live_source_is_shown_again(time: SimulatedTime) -> None:
     source = FakeSource(12, live=True, fps=OUTPUT_FPS / 4, time=time)
     stats = run(source, FakeReenactor(), FakeSink(live=True), time)
