@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from reenact.evaluation.clips import read_clip
 from reenact.face.body_placement import hair, head_borne, reference_bodies, torso
 from reenact.face.body_tracker import NECK, BodyTracker
 from reenact.face.geometry import estimate_pose, rotation_matrix, transform_points
+from reenact.face.segmentation import person_masks
 from reenact.face.shoulders import shoulder_points
 from reenact.face.skull import hair_middle, hair_motion, turned_at_neck
 from reenact.face.topology import CHIN
@@ -98,10 +100,90 @@ def test_the_working_size_follows_a_face_that_comes_or_goes() -> None:
         assert 24 < size / tracker._shrink < 80
 
 
+def scaled(size_px: float) -> tuple[Image, Array]:
+    """Return the portrait, and its landmarks, at this inter-ocular distance."""
+    points = portrait_landmarks().points
+    factor = size_px / estimate_pose(points).scale
+    wide = cv2.resize(portrait(), None, fx=factor, fy=factor)
+    canvas = np.zeros((1600, 1600, 3), np.uint8)
+    canvas[: len(wide), : wide.shape[1]] = wide[:1600, :1600]
+    return canvas, (points + 0.5) * np.float32(factor) - 0.5
+
+
+@pytest.mark.parametrize("nearest_px", [150.0, 250.0])
+def test_who_leans_in_or_out_is_followed_without_beginning_anew(nearest_px: float) -> None:
+    tracker = BodyTracker()
+    first = tracker.track(*scaled(200.0))
+    for size_px in np.geomspace(200, nearest_px, 8):
+        seen = tracker.track(*scaled(size_px))
+        for part, begun in ((seen.torso, first.torso), (seen.hair, first.hair)):
+            assert part is not None
+            assert begun is not None
+            assert part.since == begun.since, size_px
+            assert part.motion[3] == pytest.approx(math.log(size_px / 200), rel=0.2, abs=0.02)
+
+
+def test_a_body_that_is_hidden_for_a_moment_is_known_again_and_after_a_cut_it_is_not() -> None:
+    tracker, landmarks = BodyTracker(), portrait_landmarks().points
+    seen = [tracker.track(portrait(), landmarks) for _ in range(35)]
+    other = np.ascontiguousarray(portrait()[:, ::-1])
+    assert all(tracker.track(other, landmarks).torso is None for _ in range(5))
+    again = tracker.track(portrait(), landmarks)
+    tracker.reset()
+    anew = tracker.track(moved_picture(np.array([0.3, 0, 0, 0], np.float32)), landmarks)
+    for before, after, cut in (
+        (seen[-1].torso, again.torso, anew.torso),
+        (seen[-1].hair, again.hair, anew.hair),
+    ):
+        assert before is not None
+        assert after is not None
+        assert cut is not None
+        assert before.since == after.since != cut.since
+        np.testing.assert_allclose(after.motion, 0, atol=0.01)
+        np.testing.assert_allclose(cut.motion, 0, atol=1e-5)
+
+
 def test_without_a_person_there_is_no_body() -> None:
     tracker = BodyTracker()
     plain = np.full((512, 512, 3), 90, np.uint8)
     assert tracker.track(plain, portrait_landmarks().points) == (None, None)
+
+
+def test_a_body_that_is_not_found_is_searched_for_again_but_not_in_every_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The segmentation takes as long as a picture has."""
+    searched: list[object] = []
+
+    def counted(pictures: list[Image]) -> Iterator[Array]:
+        searched.append(pictures)
+        return person_masks(pictures)
+
+    monkeypatch.setattr("reenact.face.body_tracker.person_masks", counted)
+    tracker, landmarks = BodyTracker(), portrait_landmarks().points
+    plain = np.full((512, 512, 3), 90, np.uint8)
+    for _ in range(60):
+        tracker.track(plain, landmarks)
+    assert 2 <= len(searched) <= 4
+    found = [tracker.track(portrait(), landmarks) for _ in range(40)]
+    assert found[-1].torso is not None
+    assert found[-1].hair is not None
+    searched.clear()
+    for _ in range(60):
+        tracker.track(portrait(), landmarks)
+    assert not searched
+
+
+def test_pictures_of_another_size_begin_anew() -> None:
+    tracker, landmarks = BodyTracker(), portrait_landmarks().points
+    for left, bottom in ((0, 512), (0, 400), (20, 512)):
+        picture = np.ascontiguousarray(portrait()[:bottom, left:])
+        moved = landmarks - np.array([left, 0, 0], np.float32)
+        before, after = (tracker.track(picture, moved).torso for _ in range(2))
+        assert before is not None
+        assert after is not None
+        assert before.since == after.since
+        np.testing.assert_allclose(after.motion, 0, atol=1e-5)
 
 
 def test_the_body_of_another_reference_is_known() -> None:
