@@ -30,6 +30,7 @@ def test_frames_from_the_real_capture(state: FaultState) -> None:
         frames = read_frames(source, 40)
     numbers = [number_of(frame.image) for frame in frames]
     assert numbers == list(range(numbers[0], numbers[0] + 40))
+    assert numbers[0] > 4  # a camera adjusts its exposure in the first ones
     assert [frame.index for frame in frames] == list(range(40))
     times_s = [frame.time_s for frame in frames]
     assert times_s == sorted(times_s)
@@ -151,6 +152,49 @@ def test_failed_opening_gives_the_device_back(
     with pytest.raises(SourceError, match="Test Camera sends no picture, it is probably in use"):
         state.open()
     assert state.released == state.opened == 1
+
+
+def test_the_size_is_that_of_the_last_picture(state: FaultState) -> None:
+    with state.open() as source:
+        read_frames(source, 1)
+        state.fault = "smaller"
+        (frame,) = read_frames(source, 1)
+        assert source.size == frame.size == (80, 60)
+
+
+def test_a_camera_that_comes_back_frozen_is_not_opened(state: FaultState) -> None:
+    state.fault = "frozen"
+    with pytest.raises(SourceError, match="Test Camera hangs"):
+        state.open()
+    assert state.released == state.opened == 1
+
+
+def test_a_covered_camera_is_opened_though_its_picture_never_changes(state: FaultState) -> None:
+    state.fault = "covered"
+    with state.open() as source:
+        until_s = time.monotonic() + 2.2
+        while time.monotonic() < until_s:
+            read_frames(source, 1)
+        assert "shows black" in source.problem
+
+
+def test_pictures_of_an_infrared_camera_are_rgb_as_well(state: FaultState) -> None:
+    state.fault = "grey"
+    with state.open() as source:
+        frames = read_frames(source, 5)
+    assert {frame.image.shape for frame in frames} == {(120, 160, 3)}
+    assert all((frame.image == frame.image[..., :1]).all() for frame in frames)
+    numbers = [number_of(frame.image) for frame in frames]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+
+
+def test_a_camera_that_does_not_open_is_told_at_once(state: FaultState) -> None:
+    """One that opens and is silent is waited for, because some take seconds to start."""
+    state.fault = "unopenable"
+    since_s = time.monotonic()
+    with pytest.raises(SourceError, match="Test Camera sends no picture"):
+        state.open()
+    assert time.monotonic() - since_s < 1.0
 
 
 def test_close_while_another_thread_reads(state: FaultState) -> None:

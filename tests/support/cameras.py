@@ -24,9 +24,10 @@ class FaultyCapture:
     """A real `cv2.VideoCapture` on a clip, played in a loop at 100 frames/s, with faults.
 
     `fault` is shared by all captures of one test, as a broken cable would be:
-    "" none; "frozen" the last picture again and again; "black"; "silent" no picture while
-    `isOpened` says True; "flat" pictures without a shape, as OpenCV 4.11 gives them where a driver
-    sends BGR; "unknown" likewise in another format; "unopenable"; "glitch" every third picture is
+    "" none; "frozen" the last picture again and again; "black", with noise; "covered", without;
+    "silent" no picture while `isOpened` says True; "flat" pictures without a shape, as OpenCV 4.11
+    gives them where a driver sends BGR; "unknown" likewise in another format; "grey" pictures of
+    one channel; "smaller" pictures of half the size; "unopenable"; "glitch" every third picture is
     damaged; "hangs" the driver does not return until the fault is over.
     """
 
@@ -70,6 +71,12 @@ class FaultyCapture:
             self._last = self._real.retrieve()[1]
         if self._state.fault == "flat":
             return True, self._last.reshape(1, -1)
+        if self._state.fault == "smaller":
+            return True, self._last[::2, ::2].copy()
+        if self._state.fault == "grey":
+            return True, self._last[..., 0].copy()
+        if self._state.fault == "covered":
+            return True, np.zeros_like(self._last)
         if self._state.fault == "unknown":
             return True, self._last[..., :2].reshape(1, -1)
         if self._state.fault == "black":
