@@ -161,6 +161,50 @@ def test_a_covered_face_does_not_give_way_to_the_one_beside_it() -> None:
         assert sides(covered, 8, 0.3)[-1] is False  # another picture, in which nobody is covered
 
 
+def room(*faces: tuple[int, int, int]) -> Image:
+    """A plain picture with the portrait's face at each (left, top), with a side, px."""
+    import cv2
+
+    canvas = np.full((480, 960, 3), 127, np.uint8)
+    for left, top, side in faces:
+        face = cv2.resize(portrait()[:256, 96:352], (side, side), interpolation=cv2.INTER_AREA)
+        canvas[top : top + side, left : left + side] = face
+    return canvas
+
+
+def test_who_sat_beside_is_followed_once_much_nearer() -> None:
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        found = [
+            tracker.track(Frame(picture, (30 * turn + number) / 30, number))
+            for turn, picture in enumerate(
+                [room((60, 60, 340), (520, 0, 440)), room((0, 0, 440), (560, 60, 340))]
+            )
+            for number in range(30)
+        ]
+    sides = [None if one is None else bool(one.points[:, 0].mean() > 500) for one in found]
+    assert set(sides[:30]) == {True}
+    assert sides[-1] is False
+
+
+def test_a_face_that_moves_beside_a_covered_one_is_not_followed() -> None:
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        for number in range(30):
+            before = tracker.track(Frame(room((240, 0, 340), (520, 0, 440)), number / 30, number))
+        assert before is not None
+        assert before.points[:, 0].mean() > 600
+        pictures = [room((left, 0, 340)) for left in range(240, 0, -8)]
+        times_s = 1 + np.arange(len(pictures)) / 30
+        moved = [
+            tracker.track(Frame(picture, time_s, 0))
+            for picture, time_s in zip(pictures, times_s, strict=True)
+        ]
+        assert moved == [None] * 30
+        assert tracker.faces_seen == 1
+        # Somewhere else is the followed one, who has moved out of the cover.
+        back = [tracker.track(Frame(room((330, 0, 440)), 2 + n / 30, n)) for n in range(10)]
+        assert back[-1] is not None
+
+
 def test_a_picture_on_the_wall_gives_way_to_whoever_sits_down() -> None:
     import cv2
 
@@ -194,16 +238,21 @@ def test_a_second_face_that_joins_one_is_noticed_soon() -> None:
     assert joined[-1].points[:, 0].mean() > 330
 
 
-def test_an_empty_room_is_searched_without_starting_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To reset a graph takes as long as to search a picture."""
-    resets: list[object] = []
+@pytest.fixture
+def resets(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The graphs that were reset so far; each takes as long as to search a picture."""
+    graphs: list[object] = []
     reset = SolutionBase.reset
 
     def counted(graph: SolutionBase) -> None:
-        resets.append(graph)
+        graphs.append(graph)
         reset(graph)
 
     monkeypatch.setattr(SolutionBase, "reset", counted)
+    return graphs
+
+
+def test_an_empty_room_is_searched_without_starting_anew(resets: list[object]) -> None:
     face, room = two_faces(), np.full((380, 760, 3), 127, np.uint8)
     face[:, 330:] = 127
     tracker = MediaPipeTracker(TrackingSettings())
@@ -295,10 +344,11 @@ def walking(index: int, face_px: int) -> Image:
     return canvas
 
 
-def test_a_far_face_is_found_and_followed_across_the_picture() -> None:
+def test_a_far_face_is_found_and_followed_across_the_picture(resets: list[object]) -> None:
     tracker = MediaPipeTracker(TrackingSettings())
     found = [tracker.track(Frame(walking(i, 90), i / 30, i)) for i in range(60)]
     tracker.close()
+    assert len(resets) <= 12  # the window follows in steps
     first = next(index for index, landmarks in enumerate(found) if landmarks is not None)
     assert first <= 12
     followed = [landmarks for landmarks in found[first:] if landmarks is not None]
