@@ -252,6 +252,17 @@ def resets(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return graphs
 
 
+def test_a_face_that_was_alone_is_found_at_once_where_it_jumps_to() -> None:
+    pictures = [room((60, 0, 440))] * 40 + [room((480, 0, 440))] * 20 + [room((60, 20, 440))]
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        found = [
+            tracker.track(Frame(picture, number / 30, number))
+            for number, picture in enumerate(pictures)
+        ]
+    sides = [None if one is None else bool(one.points[:, 0].mean() > 480) for one in found]
+    assert sides == [False] * 40 + [True] * 20 + [False]
+
+
 def test_an_empty_room_is_searched_without_starting_anew(resets: list[object]) -> None:
     face, room = two_faces(), np.full((380, 760, 3), 127, np.uint8)
     face[:, 330:] = 127
