@@ -162,6 +162,17 @@ def test_the_size_is_that_of_the_last_picture(state: FaultState) -> None:
         assert source.size == frame.size == (80, 60)
 
 
+def test_a_slow_camera_is_not_waited_for_until_it_has_sent_all_first_pictures(
+    state: FaultState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = []
+    for warm_up_s in (20.0, 0.025):
+        monkeypatch.setattr("reenact.sources.webcam._WARM_UP_S", warm_up_s)
+        with state.open() as source:
+            first += [number_of(frame.image) for frame in read_frames(source, 1)]
+    assert first[1] < first[0] - 2
+
+
 def test_a_camera_that_comes_back_frozen_is_not_opened(state: FaultState) -> None:
     state.fault = "frozen"
     with pytest.raises(SourceError, match="Test Camera hangs"):
