@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -250,6 +251,29 @@ def resets(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     monkeypatch.setattr(SolutionBase, "reset", counted)
     return graphs
+
+
+def test_a_face_that_is_alone_is_followed_without_a_search_in_every_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A graph that searches for others, too, takes half as long again."""
+    processed: Counter[SolutionBase] = Counter()
+    process = SolutionBase.process
+
+    def counted(graph: SolutionBase, input_data: object) -> object:
+        processed[graph] += 1
+        return process(graph, input_data)
+
+    monkeypatch.setattr(SolutionBase, "process", counted)
+    picture = room((60, 0, 440))
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        for number in range(90):
+            if number == 30:
+                processed.clear()
+            assert tracker.track(Frame(picture, number / 30, number)) is not None
+    (_, tracked), (_, searched) = processed.most_common()
+    assert tracked == 60
+    assert 6 <= searched <= 12  # a second face is to be noticed soon
 
 
 def test_a_face_that_was_alone_is_found_at_once_where_it_jumps_to() -> None:
