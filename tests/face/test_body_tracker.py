@@ -65,6 +65,25 @@ def test_the_motion_of_the_hair_is_found_whatever_the_landmarks_say() -> None:
             np.testing.assert_allclose(seen.motion, [*shift, 0, 0], atol=0.02)
 
 
+def test_hair_and_torso_move_each_on_its_own() -> None:
+    tracker, landmarks = BodyTracker(), portrait_landmarks().points
+    below = round(float(landmarks[CHIN, 1]) + 0.25 * estimate_pose(landmarks).scale)
+    first = tracker.track(portrait(), landmarks)
+    for share in np.linspace(0.25, 1, 4):
+        motion = np.float32(share) * np.array([0.3, 0.1, 0, 0], np.float32)
+        picture = portrait().copy()
+        picture[below:] = moved_picture(motion)[below:]
+        seen = tracker.track(picture, landmarks)
+        for part, begun, expected in (
+            (seen.torso, first.torso, motion),
+            (seen.hair, first.hair, 0 * motion),
+        ):
+            assert part is not None
+            assert begun is not None
+            assert part.since == begun.since
+            np.testing.assert_allclose(part.motion, expected, atol=0.03)
+
+
 def test_a_hand_before_the_torso_hardly_matters_and_a_cut_begins_anew() -> None:
     tracker, landmarks = BodyTracker(), portrait_landmarks().points
     first = tracker.track(portrait(), landmarks).torso
