@@ -75,7 +75,7 @@ def train(arguments: Namespace) -> int:
 
     store = _store()
     device = choose_device(arguments.device)
-    store.folder_of(arguments.name)
+    store.check_idle(arguments.name)  # before the camera records
     with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
         if sources := _with_take(arguments, Path(scratch)):
             with closing(still_tracker()) as tracker:
