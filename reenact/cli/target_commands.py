@@ -6,7 +6,6 @@ Heavy modules are imported where they are used, so that `reenact --help` answers
 from __future__ import annotations
 
 import tempfile
-import time
 from argparse import Namespace
 from contextlib import closing
 from itertools import chain, takewhile
@@ -104,11 +103,11 @@ def _with_take(arguments: Namespace, folder: Path) -> list[Path]:
     """Return the given videos and photos, and a recording of the camera if one is wanted."""
     from reenact.config import Settings
     from reenact.progress import progress_bar
-    from reenact.targets.camera_take import camera_frames, record_take
+    from reenact.targets.camera_take import camera_frames, record_take, take_name
 
     if arguments.camera is None:
         return list(arguments.sources)
-    path = folder / time.strftime("camera-%Y%m%d-%H%M%S.mp4")
+    path = folder / take_name()
     with closing(camera_frames(arguments.camera, Settings().source)) as frames:
         first = next(frames)
         print(

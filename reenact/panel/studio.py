@@ -11,7 +11,6 @@ import logging
 import queue
 import secrets
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -41,7 +40,7 @@ from reenact.panel.uploads import Uploads
 from reenact.registry import available, split
 from reenact.sinks.fanout import input_files
 from reenact.targets.backgrounds import add_background, check_background, remove_background
-from reenact.targets.camera_take import new_pictures, record_take
+from reenact.targets.camera_take import new_pictures, record_take, take_name
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image, Sink
@@ -228,7 +227,7 @@ class Studio(ClosesOnExit):
         def record(path: Path) -> None:
             record_take(new_pictures(newest), path, seconds)
 
-        return self.uploads.make(time.strftime("camera-%Y%m%d-%H%M%S.mp4"), record)
+        return self.uploads.make(take_name(), record)
 
     def add_background(self, name: str, upload: str) -> str:
         """Keep an uploaded picture for `output.background`; return its name there.

@@ -26,6 +26,11 @@ _CRF: Final = 14
 _FPS: Final = 30.0
 
 
+def take_name() -> str:
+    """Return a name for the file of a recording, by the time, so that later ones replace none."""
+    return time.strftime("camera-%Y%m%d-%H%M%S.mp4")
+
+
 def camera_frames(camera: str, settings: SourceSettings) -> Generator[Frame]:
     """Open a camera, such as `webcam:0`, and yield its frames, upright.
 

@@ -108,4 +108,6 @@ def test_without_a_camera_no_target_is_made(
     page = Page(chromium, panel)
     record(page)
     page.tab.locator(".toast", has_text="No camera sends a picture").wait_for()
+    assert panel.studio.gallery.store.list() == ()
+    assert not list(panel.studio.uploads._folder.iterdir())
     page.close()
