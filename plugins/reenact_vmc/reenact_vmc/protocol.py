@@ -1,4 +1,4 @@
-"""Names and units of the VMC protocol, and how the action units map onto ARKit's blend shapes.
+"""Addresses and units of the VMC protocol.
 
 Source: https://protocol.vmc.info/english. Bones are in Unity's frame: left-handed, y up, the model
 looking along z. Seen by the camera that is the face frame with every axis turned round, which
@@ -7,14 +7,11 @@ leaves a rotation matrix as it is.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT, N_LANDMARKS
 from reenact.types import Array
 
 MARIONETTE_PORT: Final = 39539
@@ -26,88 +23,6 @@ BONE: Final = "/VMC/Ext/Bone/Pos"
 VALUE: Final = "/VMC/Ext/Blend/Val"
 APPLY: Final = "/VMC/Ext/Blend/Apply"
 HEAD: Final = "Head"
-
-_SHAPES: Final[dict[str, tuple[str, ...]]] = {
-    "jaw_drop": ("JawOpen",),
-    "smile_left": ("MouthSmileLeft",),
-    "smile_right": ("MouthSmileRight",),
-    "frown": ("MouthFrownLeft", "MouthFrownRight"),
-    "pucker": ("MouthPucker",),
-    "stretch": ("MouthStretchLeft", "MouthStretchRight"),
-    "upper_lip_raise": ("MouthUpperUpLeft", "MouthUpperUpRight"),
-    "lower_lip_depress": ("MouthLowerDownLeft", "MouthLowerDownRight"),
-    "mouth_left": ("MouthLeft",),
-    "mouth_right": ("MouthRight",),
-    "brow_raise_left": ("BrowOuterUpLeft",),
-    "brow_raise_right": ("BrowOuterUpRight",),
-    "brow_lower": ("BrowDownLeft", "BrowDownRight"),
-    "blink_left": ("EyeBlinkLeft",),
-    "blink_right": ("EyeBlinkRight",),
-    "eye_wide": ("EyeWideLeft", "EyeWideRight"),
-}
-
-_LOOKS: Final = (
-    (IRIS_RIGHT, ("EyeLookOutRight", "EyeLookInRight"), ("EyeLookUpRight", "EyeLookDownRight")),
-    (IRIS_LEFT, ("EyeLookInLeft", "EyeLookOutLeft"), ("EyeLookUpLeft", "EyeLookDownLeft")),
-)
-"""Landmarks of each iris, and the shapes that move it to the image's left and right, up and down.
-Left and right in a name are the person's own."""
-
-_IRIS_IOD: Final = 10.5 / 63 * math.sin(math.radians(30))
-"""How far an iris moves at a shape of 1, iod. It is 10.5 mm in front of the middle of the eye,
-which then has turned by some 30 degrees; pupils are 63 mm apart on average."""
-
-NAMES: Final = frozenset(
-    name.lower()
-    for names in (
-        *_SHAPES.values(),
-        ("MouthClose",),
-        *(pair for _, *axes in _LOOKS for pair in axes),
-    )
-    for name in names
-)
-"""The blend shapes that `action_units` and `looks` read, in lower case."""
-
-
-def blend_shapes(units: Array) -> dict[str, float]:
-    """Return ARKit's blend shapes, 0 to 1, for (17,) action units."""
-    of = dict(zip(ACTION_UNITS, units.tolist(), strict=True))
-    shapes = {name: of[unit] for unit, names in _SHAPES.items() for name in names}
-    shapes["MouthClose"] = max(of["jaw_drop"] - of["mouth_open"], 0.0)
-    shapes["BrowInnerUp"] = (of["brow_raise_left"] + of["brow_raise_right"]) / 2
-    return shapes
-
-
-def action_units(shapes: Mapping[str, float]) -> Array:
-    """Return float32 (17,) action units, 0 to 1, for blend shapes named in any case."""
-    given = {name.lower(): value for name, value in shapes.items()}
-    of = {
-        unit: sum(given.get(name.lower(), 0.0) for name in names) / len(names)
-        for unit, names in _SHAPES.items()
-    }
-    of["mouth_open"] = of["jaw_drop"] - given.get("mouthclose", 0.0)
-    units = np.array([of[unit] for unit in ACTION_UNITS], np.float32)
-    return np.clip(np.nan_to_num(units), 0.0, 1.0)
-
-
-def look_shapes(deviation: Array) -> dict[str, float]:
-    """Return ARKit's blend shapes of the gaze, 0 to 1, for (478, 3) deviations, face frame, iod."""
-    shapes = {}
-    for iris, *axes in _LOOKS:
-        for (first, second), moved in zip(axes, deviation[iris[0], :2].tolist(), strict=True):
-            shapes[first] = min(max(-moved / _IRIS_IOD, 0.0), 1.0)
-            shapes[second] = min(max(moved / _IRIS_IOD, 0.0), 1.0)
-    return shapes
-
-
-def looks(shapes: Mapping[str, float]) -> Array:
-    """Return float32 (478, 3) deviations of the irises, face frame, iod, as `look_shapes` does."""
-    given = {name.lower(): value for name, value in shapes.items()}
-    result = np.zeros((N_LANDMARKS, 3), np.float32)
-    for iris, *axes in _LOOKS:
-        moved = [given.get(b.lower(), 0.0) - given.get(a.lower(), 0.0) for a, b in axes]
-        result[list(iris), :2] = np.clip(np.nan_to_num(moved), -1, 1) * _IRIS_IOD
-    return result
 
 
 def quaternion(rotation: Array) -> list[float]:

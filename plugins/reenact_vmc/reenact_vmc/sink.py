@@ -15,6 +15,7 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.types import Frame
 from reenact_vmc import protocol
+from reenact_vmc.blend_shapes import blend_shapes, look_shapes
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,8 @@ class VmcSink(ClosesOnExit):
         if expression is not None:
             turn = protocol.quaternion(expression.pose.rotation)
             _add(bundle, protocol.BONE, protocol.HEAD, 0.0, 0.0, 0.0, *turn)
-            shapes = protocol.blend_shapes(expression.action_units)
-            shapes |= protocol.look_shapes(expression.deviation)
+            shapes = blend_shapes(expression.action_units)
+            shapes |= look_shapes(expression.deviation)
             for name, value in shapes.items():
                 _add(bundle, protocol.VALUE, name, float(value))
             _add(bundle, protocol.APPLY)

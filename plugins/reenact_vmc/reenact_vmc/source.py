@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import Any, Final
 
-import numpy as np
 from pydantic import Field
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
@@ -15,20 +13,14 @@ from typing_extensions import override
 
 from reenact.config import Section
 from reenact.errors import SourceError
-from reenact.expression.face_model import face_model
-from reenact.face.action_units import action_unit_basis
-from reenact.face.geometry import to_image
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
-from reenact.types import Array, Frame, Landmarks, PerformanceFrame, Pose
+from reenact.types import Frame
 from reenact_vmc import protocol
+from reenact_vmc.blend_shapes import read_name
+from reenact_vmc.face import SILENT_S, SIZE, BlendShapeFace
 
-SIZE: Final = (640, 480)
-"""(width, height) px of the picture in which the face is said to be."""
-
-_IOD_PX: Final = 100.0
 _POLL_S: Final = 0.05
-_SILENT_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +47,7 @@ def _is_no_complaint(record: logging.LogRecord) -> bool:
 
 
 class VmcSource(ClosesOnExit):
-    """A frame for each `/VMC/Ext/Blend/Apply` that comes in; its picture is black.
-
-    The landmarks are those of a mean face that does what the blend shapes say.
+    """A frame of `BlendShapeFace` for each `/VMC/Ext/Blend/Apply` that comes in.
 
     Attributes:
         live: True: frames come by themselves.
@@ -95,11 +85,9 @@ class VmcSource(ClosesOnExit):
         self._shapes: dict[str, float] = {}
         self._turn = [0.0, 0.0, 0.0, 1.0]
         self._arrived = threading.Condition()
-        self._deviation: Array | None = None
-        self._index = 0
+        self._applied: dict[str, float] | None = None
         self._closed = False
-        self._neutral = face_model().mean.reshape(-1, 3)
-        self._black = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        self._face = BlendShapeFace()
         logging.getLogger().addFilter(_is_no_complaint)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="reenact_vmc", daemon=True
@@ -113,22 +101,16 @@ class VmcSource(ClosesOnExit):
             SourceError: nobody has sent for two seconds.
         """
         with self._arrived:
-            self._arrived.wait_for(lambda: self._closed or self._deviation is not None, _SILENT_S)
-            deviation, self._deviation = self._deviation, None
+            self._arrived.wait_for(lambda: self._closed or self._applied is not None, SILENT_S)
+            shapes, self._applied = self._applied, None
             if self._closed:
                 return None
-            if deviation is None:
+            if shapes is None:
                 raise SourceError(
                     f"Nothing comes in on {self.name}; let the tracking program send VMC there."
                 )
             turn = protocol.rotation(self._turn)
-        time_s = time.monotonic()
-        middle = np.array([SIZE[0] / 2, SIZE[1] / 2, 0.0], np.float32)
-        shape = self._neutral + deviation
-        points = to_image(shape, Pose(turn, middle, _IOD_PX)).astype(np.float32)
-        seen = PerformanceFrame(Landmarks(points, 1.0, SIZE), time_s, stored=self._neutral)
-        index, self._index = self._index, self._index + 1
-        return Frame(self._black, time_s, index, performance=seen)
+        return self._face.frame(shapes, turn)
 
     def close(self) -> None:
         """Stop listening, and wake a `read` that waits."""
@@ -148,16 +130,14 @@ class VmcSource(ClosesOnExit):
 
     def _value(self, _: str, *values: Any) -> None:
         if len(values) == 2 and isinstance(values[0], str) and _are_numbers(values[1:]):
-            name = values[0].lower()
-            if name in protocol.NAMES:
+            name = read_name(values[0])
+            if name is not None:
                 with self._arrived:
                     self._shapes[name] = float(values[1])
 
     def _apply(self, _: str, *values: Any) -> None:
         with self._arrived:
-            units = np.tensordot(protocol.action_units(self._shapes), action_unit_basis(), 1)
-            self._deviation = units + protocol.looks(self._shapes)
-            self._shapes = {}
+            self._applied, self._shapes = self._shapes, {}
             self._arrived.notify_all()
 
 
