@@ -8,7 +8,7 @@ target still. Last, each expression of `single_expressions` is driven alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -78,7 +78,7 @@ def pairs_of(videos: Sequence[Path], limit: int | None) -> list[tuple[Path, Path
 
 
 def run(
-    names: Sequence[str],
+    renderers: Mapping[str, Renderer],
     videos: Sequence[Path],
     settings: Settings,
     reader: FaceReader,
@@ -89,7 +89,7 @@ def run(
     """Measure every renderer on every pair.
 
     Args:
-        names: names of the renderers.
+        renderers: renderers by name.
         videos: the clips.
         settings: settings of the whole live path.
         reader: reads the outputs.
@@ -111,12 +111,8 @@ def run(
     settings = settings.model_copy(deep=True)
     settings.output.picture = "crop"
     settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor overwritten
-    renderers: dict[str, Renderer] = {
-        name: load("renderers", name).make(settings.renderer.model_copy(update={"name": name}))
-        for name in names
-    }
     tracker: Tracker = load("trackers", "mediapipe").make(settings.tracking)
-    figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in renderers}
     rows: list[SheetRow] = []
     try:
         for actor_video, target_video in progress_bar(pairs, desc="pairs", unit="pair"):

@@ -17,12 +17,13 @@ import numpy as np
 from reenact.config import RendererSettings, Settings
 from reenact.errors import ConfigError
 from reenact.evaluation import fine_tuned, self_reenactment
-from reenact.evaluation.clips import find_clips, read_clip, read_landmarks, resized
+from reenact.evaluation.clips import crop_target, find_clips, read_clip, read_landmarks, resized
 from reenact.evaluation.contact_sheet import SheetRow, compose, prepare_folder, write_side_by_side
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, markdown_table, mean_figures
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.self_reenactment import FLOORS, RenderedClip, run_columns, with_and_without
+from reenact.face.geometry import canonical_face, crop_transform, transform_points
 from reenact.registry import check_renderer, load
 from reenact.storage import check_writable, write_json, write_png
 from reenact.types import Renderer
@@ -36,6 +37,11 @@ _DECIMALS: Final = dict.fromkeys(
     ("psnr", "face_psnr", "mesh_psnr", "akd_px", "sharpness", "face_sharpness"), 2
 )
 """Decimals of figures that are not shown with three."""
+
+_NO_RENDERER: Final = "none"
+"""Name in the report of "wild", which renders nothing."""
+
+_TRIAL_PX: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +98,21 @@ class _Task:
     """What a protocol measures.
 
     Attributes:
-        names: of the renderers.
+        renderers: by name, each with its own weights if some are given; none for "wild".
         videos: the clips, or for "emotions" the portraits.
         options: those of the evaluation.
-        weights: paths of the renderers' weights by name, where they are given.
         perceptual: compares pictures by networks.
     """
 
-    names: Sequence[str]
+    renderers: Mapping[str, Renderer]
     videos: Sequence[Path]
     options: EvaluationOptions
-    weights: Mapping[str, str]
     perceptual: PerceptualMetrics
 
-    def renderers(self) -> dict[str, Renderer]:
-        """Return the renderers by name, each with its own weights if some are given."""
-        return {
-            name: load("renderers", name).make(_chosen(name, self.options, self.weights))
-            for name in self.names
-        }
+    @property
+    def names(self) -> list[str]:
+        """The names of the renderers."""
+        return list(self.renderers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def evaluate(
         ConfigError: an option does not fit the protocol, a renderer is named with several weights,
             or the clips would be overwritten.
         PluginError: a renderer is unknown.
-        ModelError: a model file or library is missing.
+        ModelError: a model file or library is missing, or a renderer has no weights.
         SinkError: a report cannot be written.
     """
     weights = {name: path for name, _, path in (r.partition("=") for r in renderers) if path}
@@ -167,11 +169,13 @@ def evaluate(
             read_landmarks(video)  # a bad clip is told now, not after hours
     _prepare_outputs(options, data)
     if options.protocol == "wild":
-        names = asked = ["none"]
+        names = asked = [_NO_RENDERER]
     else:
         names = list(dict.fromkeys([*FLOORS, *asked]))
     perceptual = PerceptualMetrics(options.lpips, options.inception, names)
-    results = _measure(_Task(names, videos, options, weights, perceptual))
+    chosen = [] if options.protocol == "wild" else [_chosen(n, options, weights) for n in names]
+    tried = {settings.name: _tried(settings) for settings in chosen}
+    results = _measure(_Task(tried, videos, options, perceptual))
     reports: list[Report] = [
         {
             "renderer": name,
@@ -290,13 +294,23 @@ def _chosen(name: str, options: EvaluationOptions, weights: Mapping[str, str]) -
     return chosen.model_copy(update={"name": name, "weights": weights.get(name, chosen.weights)})
 
 
+def _tried(settings: RendererSettings) -> Renderer:
+    """Make a renderer and let it prepare a plain face, so that missing weights are told now."""
+    renderer = load("renderers", settings.name).make(settings)
+    points = canonical_face()
+    points = transform_points(points, crop_transform(points, _TRIAL_PX))
+    grey = np.full((_TRIAL_PX, _TRIAL_PX, 3), 128, np.uint8)
+    renderer.prepare(crop_target("trial", grey, points, settings.name))
+    return renderer
+
+
 def _measure_cross(task: _Task, reader: FaceReader) -> _Measured:
     # Imported here because it loads the whole live path.
     from reenact.evaluation.cross_identity import PROTOCOL, run, sheet_columns
 
     options = task.options
     figures, rows = run(
-        task.names,
+        task.renderers,
         task.videos,
         options.settings,
         reader,
@@ -312,7 +326,7 @@ def _measure_emotions(task: _Task, reader: FaceReader) -> _Measured:
 
     options = task.options
     figures, rows = run(
-        task.renderers(),
+        task.renderers,
         task.videos,
         options.settings.renderer.size,
         reader,
@@ -327,18 +341,15 @@ def _measure_emotions(task: _Task, reader: FaceReader) -> _Measured:
 def _measure_transfer(task: _Task, reader: FaceReader) -> _Measured:
     from reenact.evaluation.transfer import PROTOCOL, run
 
-    figures, columns, rows = run(
-        task.renderers(), task.videos, reader, size_px=task.options.size_px
-    )
+    figures, columns, rows = run(task.renderers, task.videos, reader, size_px=task.options.size_px)
     return _Measured(PROTOCOL, task.names, figures, columns, rows)
 
 
 def _measure_wild(task: _Task) -> _Measured:
     from reenact.evaluation.wild import PROTOCOL, run
 
-    (name,) = task.names
     figures = run(task.videos, task.options.settings.fusion)
-    return _Measured(PROTOCOL, [name], {name: figures}, (), ())
+    return _Measured(PROTOCOL, [_NO_RENDERER], {_NO_RENDERER: figures}, (), ())
 
 
 def _measure_trained(task: _Task, reader: FaceReader, share: float) -> _Measured:
@@ -362,7 +373,7 @@ def _measure_trained(task: _Task, reader: FaceReader, share: float) -> _Measured
 def _measure_self(task: _Task, reader: FaceReader) -> _Measured:
     from reenact.progress import progress_bar
 
-    options, renderers = task.options, task.renderers()
+    options, renderers = task.options, task.renderers
     figures: dict[str, dict[str, Figures]] = {}
     rows: list[SheetRow] = []
     for video in progress_bar(task.videos, desc="clips", unit="clip"):

@@ -14,7 +14,14 @@ import pytest
 from skimage import metrics
 
 from reenact.config import Settings, SmoothingSettings
-from reenact.errors import ConfigError, PluginError, ReenactError, SinkError, SourceError
+from reenact.errors import (
+    ConfigError,
+    NoWeightsError,
+    PluginError,
+    ReenactError,
+    SinkError,
+    SourceError,
+)
 from reenact.evaluation import runner as evaluation
 from reenact.evaluation import self_reenactment
 from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_clip
@@ -356,6 +363,21 @@ def test_a_renderer_that_cannot_draw_is_refused_before_any_clip_is_read(
     if not options:
         with pytest.raises(ReenactError, match="no model file other"):
             evaluation.evaluate(["warp_unet=other"], tmp_path, evaluation.EvaluationOptions())
+
+
+@pytest.mark.parametrize("protocol", ["self", "cross", "emotions", "transfer"])
+def test_a_renderer_without_weights_is_refused_before_anything_is_measured(
+    protocol: evaluation.Protocol, clip_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object) -> None:
+        raise AssertionError("a face is read")
+
+    monkeypatch.setattr(FaceReader, "track", measured)
+    monkeypatch.setattr(FaceReader, "refine", measured)
+    with pytest.raises(NoWeightsError, match="reenact train configs/train/fan2023"):
+        evaluation.evaluate(
+            ["fan2023"], clip_folder, evaluation.EvaluationOptions(protocol=protocol)
+        )
 
 
 def test_unknown_renderer_and_unwritable_report_are_refused(
