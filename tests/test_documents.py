@@ -146,9 +146,9 @@ def runs_here(command: Command) -> bool:
     return bool(HARMLESS & {command.words[:1], command.words[:2]})
 
 
-def write_portrait(path: Path) -> None:
-    """Write the astronaut, who sways if it is to be a video."""
-    picture = astronaut()
+def write_portrait(path: Path, people: int = 1) -> None:
+    """Write the astronaut, so often side by side, who sways if it is to be a video."""
+    picture = np.ascontiguousarray(np.tile(astronaut(), (1, people, 1)))
     if path.suffix == ".mp4":
         write_clip(path, 12, picture=lambda i: np.roll(picture, 8 * (i % 3), axis=1))
     else:
@@ -161,7 +161,7 @@ def prepare(arguments: argparse.Namespace, document: str) -> None:
     names = [*typed.get("sources", []), re.sub("^(video|image):", "", typed.get("source", ""))]
     names += [name for name in [typed.get("target")] if name and Path(name).suffix]
     for path in (Path(name) for name in names if name):
-        write_portrait(path)
+        write_portrait(path, int(typed["face"]) + 1 if typed.get("face", "").isdigit() else 1)
     if landmarks := typed.get("landmarks"):
         points = (text for place, text in TOML if place == document and "[points]" in text)
         landmarks.write_text(next(points), encoding="utf-8")

@@ -78,13 +78,15 @@ _log = logging.getLogger(__name__)
 class _Photo:
     """A photo of the face with the square of its crop. The picture is not kept in memory.
 
-    `placed` means that the landmarks were placed by hand; they are used as they are.
+    `placed` means that the landmarks were placed by hand; they are used as they are. `alone` means
+    that the photo shows no other face.
     """
 
     face: FoundFace
     box: Box
     read: Callable[[], CutOut]
-    placed: bool
+    placed: bool = False
+    alone: bool = False
 
     @property
     def faces(self) -> list[FoundFace]:
@@ -125,7 +127,7 @@ def create_target(
         paths: photos, videos, or both.
         tracker: preferably one for still pictures (`static`); reset here.
         face: which of several faces in a picture, in the words of `tracking.face`; in a video the
-            last one if there are fewer. A picture of one face needs no choice.
+            last one if there are fewer. A photo of one face beside others needs no choice.
         metadata: further notes to store with the target.
         landmarks: (478, 3) px landmarks of the only photo, or some of its points by name, for faces
             that the tracker does not recognise; see `manual_landmarks.fit_landmarks`.
@@ -134,14 +136,15 @@ def create_target(
     Raises:
         SourceError: a file is missing, empty, damaged, or neither picture nor video.
         SinkError: the footage cannot be written.
-        TargetError: no face is found, a photo of several has none of that number, or the landmarks
-            lie outside the photo.
+        TargetError: no face is found, a photo of several has none of that number, no file shows
+            several, or the landmarks lie outside the photo.
     """
     if not paths:
         raise TargetError("Name at least one photo or video of the face.")
     material: list[_Material]
     if landmarks is None:
         material = [_look_into(Path(path), tracker, face) for path in paths]
+        _check_choice(paths, material, face)
     elif len(paths) == 1:
         material = [_placed_photo(Path(paths[0]), landmarks, tracker)]
     else:
@@ -279,6 +282,18 @@ def _with_alphas(
     )
 
 
+def _check_choice(paths: Sequence[Path], material: Sequence[_Material], rule: str) -> None:
+    """Raise TargetError if another face than the first is wanted of photos of one face each."""
+    if not (rule.isdigit() and int(rule)):
+        return
+    if all(isinstance(part, _Photo) and part.alone for part in material):
+        labels = " and in ".join(file_name(Path(path)) for path in paths)
+        raise TargetError(
+            f"There is only one face in {labels}, which has the number 0; choose that one, or a "
+            "picture that shows more."
+        )
+
+
 def _check_turn(target: Target) -> None:
     turns = [abs(yaw_sine(estimate_pose(points).rotation)) for points in target.landmarks]
     turn_deg = math.degrees(math.asin(min(*turns, 1.0)))
@@ -327,15 +342,20 @@ def _photo(
     if turns:
         _log.warning("%s is not upright; the target's picture is turned.", label)
     upright = turned(image, turns)
-    points = _chosen(upright, largest.points, tracker, label, rule)
-    return _with_face(upright, points, lambda: _turned(read(), turns), placed=False)
+    points, alone = _chosen(upright, largest.points, tracker, label, rule)
+    return replace(_with_face(upright, points, lambda: _turned(read(), turns)), alone=alone)
 
 
-def _chosen(image: Image, largest: Array, tracker: Tracker, label: str, rule: str) -> Array:
-    """Return the landmarks, px, of the chosen face of a picture, whose largest is known."""
+def _chosen(
+    image: Image, largest: Array, tracker: Tracker, label: str, rule: str
+) -> tuple[Array, bool]:
+    """Return the landmarks, px, of the chosen face of a picture, whose largest is known.
+
+    The second value tells whether there is no other.
+    """
     faces = find_faces(image, tracker, thoroughly=rule != "largest")
     if len(faces) < 2:
-        return largest
+        return largest, True
     if rule.isdigit() and int(rule) >= len(faces):
         raise TargetError(
             f"There are {len(faces)} faces in {label}; counted from the left, they have the "
@@ -343,7 +363,7 @@ def _chosen(image: Image, largest: Array, tracker: Tracker, label: str, rule: st
         )
     if rule != "largest":
         chosen = choose_face(faces, (image.shape[1], image.shape[0]), rule)
-        return refine_face(image, chosen, tracker)
+        return refine_face(image, chosen, tracker), False
     number = min(range(len(faces)), key=lambda one: box_shift(largest, faces[one]))
     _log.warning(
         "There are %d faces in %s; the largest is used, which is number %d from the left, counted "
@@ -352,7 +372,7 @@ def _chosen(image: Image, largest: Array, tracker: Tracker, label: str, rule: st
         label,
         number,
     )
-    return largest
+    return largest, False
 
 
 def _turned(picture: CutOut, turns: int) -> CutOut:
@@ -371,7 +391,7 @@ def _placed_photo(path: Path, placed: Array | Points, tracker: Tracker) -> _Phot
             f"The landmarks lie outside {path.name}, which has {width} x {height} px; give them in "
             "px of that picture."
         )
-    return _with_face(image, points, lambda: read_cut_out(path), placed=True)
+    return replace(_with_face(image, points, lambda: read_cut_out(path)), placed=True)
 
 
 def _fitted(image: Image, placed: Points, path: Path, tracker: Tracker) -> Array:
@@ -399,9 +419,9 @@ def _check_size(label: str, side_px: int) -> None:
         )
 
 
-def _with_face(image: Image, points: Array, read: Callable[[], CutOut], *, placed: bool) -> _Photo:
+def _with_face(image: Image, points: Array, read: Callable[[], CutOut]) -> _Photo:
     face = FoundFace(0, points, measure_look(image, points))
-    return _Photo(face, square([face_box(points)], points), read, placed)
+    return _Photo(face, square([face_box(points)], points), read)
 
 
 def _limited(plate: Image, crop_to_plate: Array) -> tuple[Image, Array]:

@@ -110,7 +110,7 @@ def test_a_photo_becomes_a_target_that_is_renamed_removed_and_brought_back(
     dialog.get_by_role("button", name="Make target").click()  # refused without consent
     assert not filmed.studio.jobs.described()
     assert dialog.get_by_label("Of several faces take").input_value() == "largest"
-    dialog.get_by_label("Of several faces take").select_option("number 1 from the left, from 0")
+    dialog.get_by_label("Of several faces take").select_option("number 0 from the left, from 0")
     dialog.get_by_role("checkbox").check()
     assert page.serious() == []
     page.shoot("dialog")

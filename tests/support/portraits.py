@@ -10,14 +10,22 @@ import numpy as np
 import PIL.ExifTags
 import PIL.Image
 
-from reenact.face.geometry import canonical_face
+from reenact.face.geometry import canonical_face, transform_points
 from reenact.testing.portrait import portrait
 from reenact.types import Array, Image, Target
+
+NOSE_PX = np.array([223.0, 131.0])
+"""The tip of the astronaut's nose."""
 
 
 def astronaut() -> Image:
     """Return the portrait that comes with scikit-image, a copy of its own."""
     return portrait().copy()
+
+
+def nose_on_plate(target: Target) -> Array:
+    """Return where the tip of the target's nose is on its plate, (2,) px."""
+    return transform_points(target.landmarks[0], target.crop_to_plate)[1, :2]
 
 
 def on_canvas(image: Image, size: tuple[int, int], corner: tuple[int, int]) -> Image:

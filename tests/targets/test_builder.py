@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,14 +29,16 @@ from reenact.targets.reference_selection import MAX_REFERENCES
 from reenact.types import Array, Frame, Image, Target, Tracker
 from support.clips import write_clip, write_png
 from support.faces import portrait, portrait_landmarks
-from support.portraits import astronaut, box_target, on_canvas, smooth_picture, turned, write_jpeg
-
-NOSE_PX = np.array([223.0, 131.0])
-"""The tip of the astronaut's nose."""
-
-
-def nose_on_plate(target: Target) -> Array:
-    return transform_points(target.landmarks[0], target.crop_to_plate)[1, :2]
+from support.portraits import (
+    NOSE_PX,
+    astronaut,
+    box_target,
+    nose_on_plate,
+    on_canvas,
+    smooth_picture,
+    turned,
+    write_jpeg,
+)
 
 
 def roll_of(points: Array) -> float:
@@ -133,70 +134,6 @@ def test_grey_transparent_and_rotated_photos_make_the_same_target(
     for path in paths:
         target = create_target("x", [path], tracker)
         assert np.abs(nose_on_plate(target) - NOSE_PX).max() < 2, path.name
-
-
-def group(*sides_px: int, size: tuple[int, int] = (1200, 320)) -> tuple[Image, list[Array]]:
-    """Return a picture of the astronaut's head side by side in these sizes, and each one's nose."""
-    picture, noses, left = on_canvas(astronaut()[:1, :1], size, (0, 0)), [], 0
-    for side_px in sides_px:
-        head = cv2.resize(astronaut()[:300, 70:370], (side_px, side_px))
-        picture[:side_px, left : left + side_px] = head
-        noses.append((NOSE_PX - [70, 0]) * (side_px / 300) + [left, 0])
-        left += side_px + 5
-    return picture, noses
-
-
-def test_of_several_faces_the_largest_is_used_and_told(
-    tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
-) -> None:
-    picture, noses = group(250, 300, 200)
-    path = write_jpeg(tmp_path / "three.jpg", picture)
-    with caplog.at_level(logging.WARNING):
-        target = create_target("x", [path], tracker)
-    assert np.abs(nose_on_plate(target) - noses[1]).max() < 2
-    (told,) = [text for text in caplog.messages if "faces" in text]
-    assert told.startswith(
-        "There are 3 faces in three.jpg; the largest is used, which is number 1 from the left"
-    )
-
-
-@pytest.mark.parametrize(("face", "number"), [("0", 0), ("2", 2), ("centre", 1), ("largest", 3)])
-def test_another_of_several_faces_can_be_chosen(
-    face: str, number: int, tmp_path: Path, tracker: Tracker
-) -> None:
-    """In the whole picture the tracker sees none of them: they are small."""
-    picture, noses = group(200, 240, 180, 280, size=(1800, 900))
-    picture = np.roll(picture, 600, axis=1)
-    path = write_jpeg(tmp_path / "four.jpg", picture)
-    target = create_target("x", [path], tracker, face=face)
-    assert np.abs(nose_on_plate(target) - [600, 0] - noses[number]).max() < 2
-
-
-def test_a_number_beyond_the_faces_of_a_photo_is_refused(tmp_path: Path, tracker: Tracker) -> None:
-    path = write_jpeg(tmp_path / "two.jpg", group(250, 300)[0])
-    with pytest.raises(TargetError, match=r"There are 2 faces in two\.jpg; .* 0 to 1"):
-        create_target("x", [path], tracker, face="2")
-    alone = write_jpeg(tmp_path / "one.jpg", astronaut())
-    assert np.abs(nose_on_plate(create_target("x", [alone], tracker, face="2")) - NOSE_PX).max() < 2
-
-
-@pytest.mark.parametrize(("face", "number"), [("largest", 1), ("0", 0)])
-def test_a_face_of_a_video_is_chosen_in_the_same_words(
-    face: str, number: int, tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
-) -> None:
-    picture, noses = group(250, 300, size=(560, 300))
-    path = write_clip(tmp_path / "two.mp4", 3, size=(560, 300), picture=lambda _: picture)
-    target = create_target("x", [path], tracker, face=face)
-    assert np.abs(nose_on_plate(target) - noses[number]).max() < 2
-    assert ("There are 2 faces" in caplog.text) == (face == "largest")
-
-
-def test_points_placed_by_hand_choose_the_face_of_a_group(tmp_path: Path, tracker: Tracker) -> None:
-    picture, noses = group(250, 300)
-    path = write_jpeg(tmp_path / "two.jpg", picture)
-    tip = float(noses[0][0]), float(noses[0][1])
-    target = create_target("x", [path], tracker, landmarks={"nose_tip": tip})
-    assert np.abs(nose_on_plate(target) - noses[0]).max() < 2
 
 
 def test_several_photos_begin_with_the_most_frontal(tmp_path: Path, tracker: Tracker) -> None:
