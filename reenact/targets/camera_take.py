@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
@@ -29,6 +30,11 @@ _FPS: Final = 30.0
 def take_name() -> str:
     """Return a name for the file of a recording, by the time, so that later ones replace none."""
     return time.strftime("camera-%Y%m%d-%H%M%S.mp4")
+
+
+def is_take(path: Path) -> bool:
+    """Return whether a file has a name that `take_name` gives."""
+    return re.fullmatch(r"camera-\d{8}-\d{6}\.mp4", path.name) is not None
 
 
 def camera_frames(camera: str, settings: SourceSettings) -> Generator[Frame]:

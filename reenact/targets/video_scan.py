@@ -19,6 +19,7 @@ from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, choose_fac
 from reenact.imaging import mirrored_within, resized_square, turned
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
+from reenact.targets.camera_take import is_take
 from reenact.targets.reference_selection import Look, calmest, measure_look
 from reenact.types import Array, Image, SeesFaces, Tracker
 
@@ -103,6 +104,11 @@ def scan_video(path: Path, tracker: Tracker, face: str = "largest") -> VideoFace
         _log.warning("%s is not upright; the target's pictures are turned.", file_name(path))
         shot = _longest_shot(path, turns, tracker, face)
     if not shot:
+        if is_take(path):
+            raise TargetError(
+                "No face was found in the recording, which is not kept: sit closer to the camera, "
+                "with light from the front, and record again."
+            )
         raise TargetError(
             f"No face was found in {path.name}; use a video in which the face is larger, upright "
             "and seen from the front."

@@ -82,6 +82,19 @@ def test_a_target_is_made_of_a_camera_and_filmed_again_for_its_training(
     assert len(list((store.folder_of("me") / "footage").glob("camera-*.mp4"))) == 2
 
 
+def test_a_recording_without_a_face_says_what_to_change(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dark = np.full((4, 120, 160, 3), 4, np.uint8)
+    with network_camera(dark) as address:
+        camera = ["--camera", f"video:{address}", "--seconds", "5"]
+        assert main(["target", "create", "me", *camera, "--yes"]) == 2
+    told = capsys.readouterr().err
+    assert "No face was found in the recording, which is not kept: sit closer to" in told
+    assert "camera-" not in told  # a file that the user never saw
+    assert TargetStore().list() == ()
+
+
 def test_a_camera_that_is_not_there_makes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["target", "create", "me", "--camera", "video:http://127.0.0.1:9/x", "--yes"]) == 2
     assert "cannot be opened" in capsys.readouterr().err
