@@ -84,7 +84,7 @@ class Studio(ClosesOnExit):
         self.picture, self.actor = NewestPicture(), NewestPicture()
         self.jobs, self.uploads = Jobs(), Uploads()
         self.gallery = Gallery(store or TargetStore(), self.jobs, self.uploads)
-        self._offered_source = self._offered_target = ""
+        self._offered_source = self._offered_target = self._address = ""
         if not self._is_offered(self.choice.target):  # it was removed, or was a file
             self.choice = replace(self.choice, target="")
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
@@ -289,6 +289,7 @@ class Studio(ClosesOnExit):
                 watch.close()
             if source and self._phase == "idle":
                 self._check_source(source)
+                self._address = source if is_network_camera(source) else self._address
                 self._watch = SourceWatch(source, self._loaded_settings().source, self.actor)
 
     def keep_watching(self) -> None:
@@ -301,7 +302,7 @@ class Studio(ClosesOnExit):
             watch.keep()
 
     def sources(self) -> list[dict[str, str]]:
-        """Return the cameras, the source from the command line, and the previous choice.
+        """Return the cameras, the command line's source, the previous choice, the last address.
 
         A camera chosen earlier that is not plugged in is left out.
         """
@@ -314,10 +315,11 @@ class Studio(ClosesOnExit):
             if not camera.is_loopback
         ]
         known = {camera["source"] for camera in cameras}
+        offered = lasting_source(self._offered_source, plugged_in)
         kept = "" if is_camera(self.choice.source) else self.choice.source
         return cameras + [
             {"source": text, "name": source_name(text)}
-            for text in dict.fromkeys((lasting_source(self._offered_source, plugged_in), kept))
+            for text in dict.fromkeys((offered, kept, self._address))
             if text and text not in known
         ]
 

@@ -147,6 +147,20 @@ def test_a_network_camera_is_named_without_its_password_and_kept_for_the_user_al
     assert kept.stat().st_mode & 0o077 == 0
 
 
+def test_the_last_address_that_was_watched_is_offered_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plugged_in(monkeypatch, "Logi")
+    address = "video:http://me:p@ss@127.0.0.1:9/video?key=secret"
+    with Studio() as studio:
+        studio.watch_source(address)
+        studio.watch_source("webcam:Logi")
+        assert studio.sources()[1:] == [{"source": address, "name": "127.0.0.1:9/video"}]
+        with pytest.raises(SourceError):
+            studio.watch_source("video:/etc/passwd")
+        assert len(studio.sources()) == 2
+
+
 @pytest.mark.parametrize(
     "source", ["video:/etc/passwd", "video:file:///etc/passwd", "video:concat:a|b", "image:a.png"]
 )

@@ -21,7 +21,6 @@ export class StartView {
     this.thumb = h("div.thumb", canvas, h("p.muted", T.first.noPicture));
     const mirrors = mirrorSwitch("actor", canvas, T.stage.mirror);
     this.sources = h("div.choices", { role: "radiogroup", "aria-label": T.first.camera });
-    this.typed = null;
     this.outputList = h("div.choices");
     const choose = (name) => {
       this.target = name;
@@ -65,8 +64,6 @@ export class StartView {
     ]);
     if (!sources || !outputs) return;
     this.known = outputs;
-    const typed = this.typed;
-    if (typed && sources.every((one) => one.source !== typed.source)) sources.push(typed);
     fill(this.sources, sources, () =>
       sources.length ? sources.map((one) => this.camera(one)) : h("p.muted", T.first.noCamera),
     );
@@ -93,12 +90,11 @@ export class StartView {
       required: true,
       "aria-label": T.first.addressLabel,
     });
-    const use = (event) => {
+    const use = async (event) => {
       event.preventDefault();
       const text = address.value.trim().replace(/^(?!\w+:\/\/)/, "http://");
-      this.typed = { source: `video:${text}`, name: text.replace(/^\w+:\/\/(.*@)?|\?.*/g, "") };
-      this.choose(this.typed.source);
-      this.look();
+      await this.choose(`video:${text}`);
+      this.look(); // the program lists it by its name
     };
     const button = h("button.quiet", { type: "submit" }, T.first.useAddress);
     const row = h("form.row", { onsubmit: use }, address, button);
@@ -106,11 +102,12 @@ export class StartView {
     return h("details", h("summary", T.first.address), help, row);
   }
 
-  choose(source) {
+  async choose(source) {
     this.source = source;
     this.refresh();
-    if (this.watched !== source) attempt("POST", "watch", { source });
+    if (this.watched === source) return;
     this.watched = source;
+    await attempt("POST", "watch", { source });
   }
 
   drawn() {
