@@ -162,7 +162,9 @@ def export(arguments: Namespace) -> None:
 
 def import_file(arguments: Namespace) -> None:
     """Store a target from an exported file."""
-    name = _store().import_file(arguments.file, arguments.name)
+    from reenact.live.presets import allowed_settings
+
+    name = _store().import_file(arguments.file, arguments.name, allowed_settings)
     print(f"{name} is ready.")
 
 

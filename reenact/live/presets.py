@@ -7,24 +7,26 @@ target's own settings are a few of them, in a file in its folder. They apply whi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from reenact.config import Settings, as_toml
+from reenact.config import BACKGROUNDS, Settings, as_toml, read_toml
 from reenact.errors import ConfigError, ReenactError
 from reenact.live.settings import Setting, change, given_names, load_settings, walk
 from reenact.storage import atomic_write, checked_name, data_folder
 from reenact.targets.backgrounds import check_background
+from reenact.targets.serialization import SETTINGS
 from reenact.targets.store import TargetStore
 
 SUFFIX = ".toml"
 
-_OWN: Final = f"settings{SUFFIX}"
-
 _NEVER: Final = "fusion.voice"
 """What no preset changes: it may be somebody else's, and no microphone is opened unasked."""
+
+_LABEL: Final = "output.label"
+_BACKGROUND: Final = "output.background"
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +61,17 @@ def write_preset(path: Path, settings: Settings) -> None:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
+    with atomic_write(path, error=ConfigError, parents=True) as partial:
+        partial.write_text(_toml(values), encoding="utf-8")
+
+
+def _toml(values: Mapping[str, Any]) -> str:
     sections: dict[str, list[str]] = {}
     for name, value in values.items():
         section, _, key = name.rpartition(".")
         sections.setdefault(section, []).append(f"{key} = {as_toml(value)}")
     text = "\n\n".join("\n".join([f"[{name}]", *lines]) for name, lines in sections.items())
-    with atomic_write(path, error=ConfigError, parents=True) as partial:
-        partial.write_text(f"{text}\n", encoding="utf-8")
+    return f"{text}\n"
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -122,7 +128,7 @@ def own_settings(store: TargetStore, target: str) -> dict[str, Any]:
 
     It is empty for a target that is not stored. Raises ReenactError if one is not allowed.
     """
-    path = store.folder_of(target) / _OWN if target in store else None
+    path = store.folder_of(target) / SETTINGS if target in store else None
     return {} if path is None or not path.exists() else _checked(load_settings(path), target)
 
 
@@ -134,11 +140,47 @@ def give_settings(
     `anew`: in place of those it has. Raises ReenactError if there is no such target, or a setting
     is unknown or cannot change live.
     """
-    path = store.folder_of(target) / _OWN
+    path = store.folder_of(target) / SETTINGS
     given = _checked(load_settings(None, assignments), target)
     values = given if anew else {**own_settings(store, target), **given}
     _write(path, values)
     return values
+
+
+def allowed_settings(path: Path) -> str:
+    """Return those settings in a file, an imported target's own, that it may have here, as TOML.
+
+    The log names the others: those that no target can have or that this version does not know, the
+    label, which is the user's to choose, and a background picture, which is not in the file.
+    """
+    values: dict[str, Any] = {}
+    left_out: list[str] = []
+    try:
+        given = list(_leaves(read_toml(path)))
+    except (ConfigError, RecursionError):
+        log.warning("The settings of the imported target are damaged, and left out.")
+        return ""
+    for name, value in given:
+        try:
+            checked = _checked(load_settings(None, assigned({name: value})), "The imported target")
+        except (ReenactError, TypeError):  # a date, for example
+            checked = {}
+        if _LABEL in checked or checked.get(_BACKGROUND, BACKGROUNDS[0]) not in BACKGROUNDS:
+            checked = {}
+        values |= checked
+        left_out += [] if checked else [repr(name)]
+    if left_out:
+        log.warning("Left out of the imported target's settings: %s.", ", ".join(left_out))
+    return _toml(values) if values else ""
+
+
+def _leaves(values: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the names, `section.key`, and the values in nested sections."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{section}{key}.")
+        else:
+            yield section + key, value
 
 
 def _checked(settings: Settings, target: str) -> dict[str, Any]:

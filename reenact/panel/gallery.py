@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reenact.errors import NameTakenError, ReenactError, SourceError, TargetError
-from reenact.live.presets import own_settings
+from reenact.live.presets import allowed_settings, own_settings
 from reenact.panel.jobs import Job, Jobs, collected_warnings
 from reenact.panel.preview import small_jpeg
 from reenact.panel.uploads import Uploads
@@ -205,7 +205,7 @@ class Gallery:
         """
         (path,) = self._uploads.claim([upload])
         try:
-            stored = self.store.import_file(path, name)
+            stored = self.store.import_file(path, name, allowed_settings)
         except NameTakenError:
             self._uploads.release([upload])
             raise

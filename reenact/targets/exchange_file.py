@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from reenact.errors import TargetError
 from reenact.storage import atomic_write, file_name
@@ -29,8 +29,27 @@ _COPY_BYTES: Final = 1 << 20
 _COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def write_exchange_file(path: Path, target: Target, weights: Path | None) -> None:
-    """Write a target, with its own weights if any, to one file. Raises TargetError."""
+class Exchanged(NamedTuple):
+    """What an exchange file holds.
+
+    Attributes:
+        target: the target.
+        weights: a copy of its own weights, if it has any.
+        settings: a copy of its own settings, a TOML file that is not checked, if it has any.
+    """
+
+    target: Target
+    weights: Path | None
+    settings: Path | None
+
+
+def write_exchange_file(
+    path: Path, target: Target, weights: Path | None, settings: Path | None = None
+) -> None:
+    """Write a target, with its own weights and settings if any, to one file.
+
+    Raises TargetError.
+    """
     with (
         atomic_write(path, error=TargetError) as partial,
         zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
@@ -39,21 +58,26 @@ def write_exchange_file(path: Path, target: Target, weights: Path | None) -> Non
             archive.writestr(piece, data)
         if weights is not None:
             archive.write(weights, serialization.WEIGHTS)
+        if settings is not None:
+            archive.write(settings, serialization.SETTINGS)
 
 
 @contextmanager
-def open_exchange_file(path: Path) -> Iterator[tuple[Target, Path | None]]:
-    """Read and check an exchange file; yield the target and a copy of its own weights, if any.
+def open_exchange_file(path: Path) -> Iterator[Exchanged]:
+    """Read and check an exchange file.
 
-    The copy is deleted afterwards. Raises TargetError if the file is missing or damaged, or holds
-    something that does not belong there.
+    The copies are deleted afterwards. Raises TargetError if the file is missing or damaged, or
+    holds something that does not belong there.
     """
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(scratch) / serialization.WEIGHTS
+        settings = Path(scratch) / serialization.SETTINGS
         try:
             with zipfile.ZipFile(path) as archive:
                 pieces = _Pieces(archive)
                 target = serialization.unpack(pieces.read)
+                if has_settings := serialization.SETTINGS in pieces:
+                    pieces.extract(serialization.SETTINGS, settings)
                 if target.weights:
                     pieces.extract(serialization.WEIGHTS, weights)
                     serialization.check_weights(weights)
@@ -74,7 +98,10 @@ def open_exchange_file(path: Path) -> Iterator[tuple[Target, Path | None]]:
                 f"{path} is not a target file, or is damaged; export it again. ({error})"
             ) from error
         notes = {**target.metadata, "imported from": file_name(path)}
-        yield replace(target, metadata=notes), weights if target.weights else None
+        target = replace(target, metadata=notes)
+        yield Exchanged(
+            target, weights if target.weights else None, settings if has_settings else None
+        )
 
 
 class _Pieces:
@@ -96,6 +123,9 @@ class _Pieces:
     def read(self, piece: str, max_bytes: int) -> bytes:
         with self._archive.open(self._entry(piece)) as file:
             return bounded(file.read(max_bytes + 1), piece, max_bytes)
+
+    def __contains__(self, piece: str) -> bool:
+        return piece in self._entries
 
     def extract(self, piece: str, path: Path) -> None:
         # zipfile itself reads no further than the size that the entry declares.

@@ -5,6 +5,7 @@
     plate.png              the whole picture
     landmarks.safetensors  landmarks, neutral, crop_to_plate
     weights.safetensors    the target's own weights, if it has any
+    settings.toml          its own settings, if it has any (`live.presets`)
 
 The pictures of a target with an alpha are RGBA. Their colours lie on white, so that a version of
 the program that does not read the alpha shows them as before. Nothing is unpickled, and every size
@@ -37,8 +38,11 @@ DESCRIPTION: Final = "target.json"
 PLATE: Final = "plate.png"
 LANDMARKS: Final = "landmarks.safetensors"
 WEIGHTS: Final = "weights.safetensors"
+SETTINGS: Final = "settings.toml"
 
 MAX_WEIGHTS_BYTES: Final = 1 << 30
+
+_MAX_SETTINGS_BYTES: Final = 1 << 14
 
 _FORMAT: Final = 1
 
@@ -100,6 +104,7 @@ def reference_name(number: int) -> str:
 def max_bytes() -> dict[str, int]:
     """Return the maximum size in bytes of every possible piece, by name."""
     limits = {DESCRIPTION: 1 << 20, LANDMARKS: 1 << 20, WEIGHTS: MAX_WEIGHTS_BYTES}
+    limits[SETTINGS] = _MAX_SETTINGS_BYTES
     limits[PLATE] = MAX_PLATE_SIDE_PX**2 * 4
     for number in range(MAX_REFERENCES):
         limits[reference_name(number)] = _MAX_CROP_PX**2 * 4

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -50,11 +50,16 @@ class TargetStore:
         self.folder = data_folder() / "targets" if folder is None else folder
 
     def create(
-        self, target: Target, weights: Path | None = None, footage: Path | None = None
+        self,
+        target: Target,
+        weights: Path | None = None,
+        footage: Path | None = None,
+        settings: str = "",
     ) -> None:
         """Store a new target under its name, with copies of its own weights and of its footage.
 
-        Raises TargetError if the name is not allowed or taken, or the folder cannot be written.
+        `settings` are its own, as TOML. Raises TargetError if the name is not allowed or taken, or
+        the folder cannot be written.
         """
         self.check_free(target.name)
         name = checked_name(target.name)
@@ -62,6 +67,8 @@ class TargetStore:
             fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
             try:
                 _write(fresh, replace(target, name=name), weights)
+                if settings:
+                    (fresh / serialization.SETTINGS).write_text(settings, "utf-8")
                 if footage is not None and footage.is_dir():
                     shutil.copytree(footage, fresh / FOOTAGE)
                 self.adopt(fresh, name)
@@ -266,9 +273,9 @@ class TargetStore:
         TargetError if there is no such target, it is damaged, or the file cannot be written.
         """
         target = self.load(name)
-        weights = self.weights_path(name)
+        weights, own = self.weights_path(name), self.folder_of(name) / serialization.SETTINGS
         path = self.export_path(name, path)
-        write_exchange_file(path, target, weights)
+        write_exchange_file(path, target, weights, own if own.is_file() else None)
         return path
 
     def export_path(self, name: str, path: Path) -> Path:
@@ -278,15 +285,22 @@ class TargetStore:
             path = path / name
         return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
-    def import_file(self, path: Path, name: str | None = None) -> str:
+    def import_file(
+        self,
+        path: Path,
+        name: str | None = None,
+        allowed: Callable[[Path], str] = lambda settings: "",
+    ) -> str:
         """Store a target from an exported file, under its own name or another; return that name.
 
-        Everything is checked before it is stored; pictures and landmarks are re-encoded. Raises
+        Everything is checked before it is stored; pictures and landmarks are re-encoded. `allowed`
+        takes the file of the target's own settings, and returns those to store, as TOML. Raises
         TargetError if the file is missing or damaged, or the name is not allowed or taken.
         """
-        with open_exchange_file(expanded(path)) as (target, weights):
-            self.create(replace(target, name=name or target.name), weights)
-            return name or target.name
+        with open_exchange_file(expanded(path)) as (target, weights, settings):
+            named = replace(target, name=name or target.name)
+            self.create(named, weights, settings=allowed(settings) if settings else "")
+            return named.name
 
     def _clips(self, name: str) -> Sequence[Path]:
         return clips_in(self._place(name) / FOOTAGE)

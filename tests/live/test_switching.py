@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from reenact.cli.main import main
 from reenact.errors import ReenactError
 from reenact.live.actions import act
 from reenact.live.controls import Controls
@@ -20,6 +21,7 @@ from reenact.live.presets import OwnSettings, give_settings, own_settings
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
 from reenact.storage import write_png
+from reenact.targets.backgrounds import add_background
 from reenact.targets.library import open_target
 from reenact.targets.store import TargetStore
 from reenact.testing.moving_portrait import moving_portrait, write_video
@@ -171,13 +173,43 @@ def test_a_setting_that_no_target_can_have_is_refused(
         give_settings(own_store, "robin", ["fusion.brows=0.5"])
 
 
-def test_own_settings_follow_a_rename_but_are_not_exported(
-    own_store: TargetStore, tmp_path: Path
-) -> None:
+def test_own_settings_follow_a_rename_and_an_export(own_store: TargetStore, tmp_path: Path) -> None:
     path = own_store.export_file("anna", tmp_path / "anna")
     own_store.rename("anna", "zoe")
-    assert own_settings(own_store, "zoe") == {"fusion.mouth": 1.5, "output.shape": "16:9"}
-    assert own_settings(own_store, own_store.import_file(path)) == {}
+    assert main(["target", "import", str(path), "--name", "eve"]) == 0
+    for store, name in ((own_store, "zoe"), (TargetStore(), "eve")):
+        assert own_settings(store, name) == {"fusion.mouth": 1.5, "output.shape": "16:9"}
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        ('output.label = "Real"', "settings: 'output.label'."),
+        ("fusion.mouht = 1.2\nfusion.eyes = 9", "settings: 'fusion.mouht', 'fusion.eyes'."),
+        ('output.background = "office"', "settings: 'output.background'."),
+        ('output."label=1 #" = "Real"', "settings: 'output.label=1 #'."),
+        ("output.fps = 1979-05-27", "settings: 'output.fps'."),
+        ("[fusion", "damaged, and left out"),
+        (f"fusion.mouth = {'[' * 4000}", "damaged, and left out"),
+        (f"fusion{'.mouth' * 2000} = 1", "damaged, and left out"),
+    ],
+)
+def test_an_imported_target_brings_no_settings_that_it_may_not_have(
+    text: str,
+    left_out: str,
+    own_store: TargetStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_png(tmp_path / "office.png", portrait())
+    add_background("office", tmp_path / "office.png")
+    content = text if "damaged" in left_out else f"fusion.brows = 0.5\n{text}"
+    (own_store.folder_of("anna") / "settings.toml").write_text(content, "utf-8")
+    path = own_store.export_file("anna", tmp_path / "anna")
+    assert main(["target", "import", str(path)]) == 0
+    assert left_out in capsys.readouterr().err
+    kept = {} if "damaged" in left_out else {"fusion.brows": 0.5}
+    assert own_settings(TargetStore(), "anna") == kept
 
 
 def test_quick_steps_each_count(plain_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from reenact.live.presets import give_settings, own_settings
 from reenact.panel import app
 from reenact.panel.jobs import collected_warnings
 from reenact.panel.studio import Studio
@@ -113,6 +114,7 @@ def test_warnings_of_other_threads_are_not_collected() -> None:
 def test_an_imported_target_whose_name_is_taken_is_stored_under_another(
     panel: Panel, store: TargetStore, tmp_path: Path
 ) -> None:
+    give_settings(store, "anna", ["fusion.mouth=1.5"])
     content = store.export_file("anna", tmp_path / "anna").read_bytes()
     upload = panel.upload(content, "application/octet-stream", "anna.reenact-target")
     body = json.dumps({"upload": upload}).encode()
@@ -123,6 +125,7 @@ def test_an_imported_target_whose_name_is_taken_is_stored_under_another(
     assert panel.call("POST", "/api/names", name="berta") is None
     assert panel.call("POST", "/api/import", upload=upload, name="berta") == "berta"
     assert names(panel) == ["anna", "berta"]
+    assert own_settings(store, "berta") == {"fusion.mouth": 1.5}
     assert not list(panel.studio.uploads._folder.iterdir())
 
 

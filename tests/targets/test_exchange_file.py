@@ -122,7 +122,7 @@ def test_any_target_survives_export_and_import(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
     write_exchange_file(path, target, None)
-    with open_exchange_file(path) as (found, weights):
+    with open_exchange_file(path) as (found, weights, _):
         assert same_target(found, target)
         assert (found.name, found.renderer, weights) == (target.name, target.renderer, None)
         assert found.metadata == {**target.metadata, "imported from": "any"}
@@ -144,7 +144,7 @@ def test_damaged_bytes_are_refused_in_one_sentence_or_do_not_matter(
     path.write_bytes(content)
     said = ""
     try:
-        with open_exchange_file(path) as (found, _):
+        with open_exchange_file(path) as (found, _, _):
             assert same_target(found, target)
     except TargetError as error:
         said = str(error)
