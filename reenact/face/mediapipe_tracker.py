@@ -14,6 +14,7 @@ import numpy as np
 
 from reenact.config import TrackingSettings
 from reenact.errors import ModelError
+from reenact.face.dim_light import brightened
 from reenact.face.geometry import choose_face, face_box, is_near
 from reenact.face.mediapipe_graphs import open_graph, restart_graph
 from reenact.face.topology import N_LANDMARKS, OUTER_EYE_CORNERS
@@ -100,10 +101,12 @@ class MediaPipeTracker:
         corner = np.array([left, top, 0], np.float32)
         # MediaPipe warns at its first face that the picture is not square.
         with quiet_native_libraries() if self._previous is None else nullcontext():
+            if self._previous is not None:
+                view = brightened(view, self._previous - corner)
             faces = self._detector.faces(view)
             if self._previous is None and not self._static:
                 for _ in range(PASSES - 1):
-                    faces = faces and self._detector.faces(view)
+                    faces = faces and self._detector.faces(brightened(view, faces[0]))
         found = [
             points + corner
             for points in faces
