@@ -10,11 +10,14 @@ figures are relative to the landmarks of the bright clip, and means over people:
     jitter          RMS second difference of the landmarks between frames, iod
     width, gap      correlation and slope of the mouth's width and of the gap between the lips, for
                     people who move it
+    photo           error of one frame as the photo of a target (`refine_face`)
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -26,9 +29,10 @@ from numpy.typing import NDArray
 
 from reenact.config import TrackingSettings
 from reenact.evaluation.clips import CLIP_FPS, find_clips
+from reenact.face.face_search import refine_face
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.topology import MOUTH_CORNERS, N_SKIN, OUTER_EYE_CORNERS
-from reenact.targets.clip_files import decode_clip, person_of
+from reenact.targets.clip_files import clip_landmarks, decode_clip, person_of
 from reenact.training.folds import read_fold
 from reenact.types import Array, Frame, Image
 
@@ -64,14 +68,19 @@ def tracked(images: NDArray[np.uint8], tracker: MediaPipeTracker) -> Array:
     return np.asarray(np.stack(rows)[SETTLING:], np.float32)
 
 
+def error(true: Array, seen: Array) -> float:
+    """Return the RMS distance of (F, 478, 3) landmarks, iod."""
+    off = np.linalg.norm((seen - true)[:, :N_SKIN, :2], axis=-1)
+    return float(np.sqrt((off**2).mean()) / distance(true, OUTER_EYE_CORNERS).mean())
+
+
 def compared(true: Array, seen: Array) -> list[float]:
     """Return error, jitter, and for each of `DISTANCES` correlation and slope (NaN: no motion)."""
     both = np.isfinite(true[:, 0, 0]) & np.isfinite(seen[:, 0, 0])
     true, seen = true[both], seen[both]
     iod = float(distance(true, OUTER_EYE_CORNERS).mean())
-    off = np.linalg.norm((seen - true)[:, :N_SKIN, :2], axis=-1)
     jumps = np.linalg.norm(np.diff(seen[:, :N_SKIN, :2], n=2, axis=0), axis=-1)
-    figures = [float(np.sqrt((x**2).mean()) / iod) for x in (off, jumps)]
+    figures = [error(true, seen), float(np.sqrt((jumps**2).mean()) / iod)]
     for pair in DISTANCES.values():
         first, second = distance(true, pair), distance(seen, pair)
         moves = first.std() > MOVES_IOD * iod
@@ -98,26 +107,46 @@ def main() -> None:
     people = set().union(*(read_fold(given.folds, fold) for fold in given.fold))
     first = {person_of(video.stem): video for video in reversed(find_clips(given.data))}
     rows: dict[tuple[tuple[float, float], bool], list[list[float]]] = {}
-    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+    settings = TrackingSettings()
+    with (
+        closing(MediaPipeTracker(settings)) as tracker,
+        closing(MediaPipeTracker(settings, static=True)) as still,
+    ):
         for video in (video for person, video in sorted(first.items()) if person in people):
-            images = decode_clip(video)
+            images, known = decode_clip(video)[:FRAMES], clip_landmarks(video)
+            frame = int(np.flatnonzero(np.isfinite(known[:FRAMES, 0, 0]))[-1])
             true = tracked(images, tracker)
+            photo = refine_face(images[frame], known[frame], still)
             for light in LIGHTS:
                 rng = np.random.default_rng(1)
-                dim = np.stack([darkened(image, *light, rng) for image in images[:FRAMES]])
-                rows.setdefault((light, True), []).append(compared(true, tracked(dim, tracker)))
-                with patch("reenact.face.mediapipe_tracker.brightened", lambda image, face: image):
-                    found = compared(true, tracked(dim, tracker))
-                rows.setdefault((light, False), []).append(found)
-    print("| light, noise | brightened | error | jitter | width | gap | people | lower error |")
-    for (light, on), figures in sorted(rows.items()):
-        error, jitter, *moved = np.nanmean(figures, axis=0)
-        lower = np.array(figures)[:, 0] < np.array(rows[light, False])[:, 0]
+                dim = np.stack([darkened(image, *light, rng) for image in images])
+                for on in (False, True):
+                    with contextlib.nullcontext() if on else as_it_is():
+                        figures = compared(true, tracked(dim, tracker))
+                        drawn = refine_face(dim[frame], known[frame], still)
+                    rows.setdefault((light, on), []).append(
+                        [*figures, error(photo[None], drawn[None])]
+                    )
+    print("| light, noise | brightened | error | jitter | width | gap | photo | lower error |")
+    for (light, on), found in sorted(rows.items()):
+        track, jitter, *moved, still_error = np.nanmean(found, axis=0)
+        lower = np.array(found)[:, [0, -1]] < np.array(rows[light, False])[:, [0, -1]]
         width, gap = (f"{c:.3f}, {s:.2f}" for c, s in zip(moved[::2], moved[1::2], strict=True))
+        counts = " and ".join(map(str, lower.sum(axis=0))) + f" of {len(found)}" if on else ""
         print(
-            f"| {light[0]:g}, {light[1]:g} | {'yes' if on else 'no'} | {error:.4f} | {jitter:.4f} "
-            f"| {width} | {gap} | {len(figures)} | {lower.sum() if on else ''} |"
+            f"| {light[0]:g}, {light[1]:g} | {'yes' if on else 'no'} | {track:.4f} | {jitter:.4f} "
+            f"| {width} | {gap} | {still_error:.4f} | {counts} |"
         )
+
+
+@contextlib.contextmanager
+def as_it_is() -> Iterator[None]:
+    """Track dim faces as they are."""
+    with (
+        patch("reenact.face.mediapipe_tracker.brightened", lambda image, face: image),
+        patch("reenact.face.face_search.brightened", lambda image, face: image),
+    ):
+        yield
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from reenact.face.dim_light import brightened
 from reenact.face.geometry import Square, face_box, square_to_crop, transform_points
 from reenact.face.mediapipe_tracker import PASSES
 from reenact.face.topology import OUTER_EYE_CORNERS
@@ -203,10 +204,10 @@ def _faces_in(
         view_px = int(np.clip(square[2], _MIN_VIEW_PX, _MAX_VIEW_PX))
     affine = square_to_crop(square, view_px)
     tracker.reset()
-    view = Frame(crop_image(image, affine, view_px), 0.0, 0)
-    found = tracker.track(view)
+    view = crop_image(image, affine, view_px)
+    found = tracker.track(Frame(view, 0.0, 0))
     for _ in range(times - 1):
-        found = found and tracker.track(view)
+        found = found and tracker.track(Frame(brightened(view, found.points), 0.0, 0))
     if found is None:
         return []
     faces = [found.points]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from reenact.config import TrackingSettings
-from reenact.face import mediapipe_tracker
+from reenact.face import face_search, mediapipe_tracker
 from reenact.face.dim_light import brightened
+from reenact.face.face_search import find_face, refine_face
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.types import Array, Frame, Image
 from support.actor import acted
@@ -39,6 +40,11 @@ def test_a_black_picture_and_a_face_that_has_left_it_are_no_error() -> None:
     assert brightened(image, FACE - np.float32(100)) is image
 
 
+def darkened(image: Image) -> Image:
+    noise = np.random.default_rng(0).normal(0, 5, image.shape)
+    return np.clip(image * 0.25 + noise, 0, 255).astype(np.uint8)
+
+
 def tracked(images: list[Image]) -> Array:
     with closing(MediaPipeTracker(TrackingSettings())) as tracker:
         found = [tracker.track(Frame(image, i / 25, i)) for i, image in enumerate(images)]
@@ -48,11 +54,7 @@ def tracked(images: list[Image]) -> Array:
 
 def test_the_tracker_sees_more_of_a_dim_face(monkeypatch: pytest.MonkeyPatch) -> None:
     bright = acted()[40:80]  # she speaks
-    rng = np.random.default_rng(0)
-    dim = [
-        np.clip(image * 0.25 + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8)
-        for image in bright
-    ]
+    dim = [darkened(image) for image in bright]
     true = tracked(bright)
 
     def error() -> float:
@@ -61,3 +63,19 @@ def test_the_tracker_sees_more_of_a_dim_face(monkeypatch: pytest.MonkeyPatch) ->
     with_light = error()
     monkeypatch.setattr(mediapipe_tracker, "brightened", lambda image, face: image)
     assert with_light < 0.85 * error()
+
+
+def test_a_dim_photos_landmarks_are_found_more_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = acted()[0]
+    with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
+        found = find_face(image, tracker)
+        assert found is not None
+        true = refine_face(image, found.points, tracker)
+
+        def error() -> float:
+            seen = refine_face(darkened(image), found.points, tracker)
+            return float(np.linalg.norm((seen - true)[:468, :2], axis=-1).mean())
+
+        with_light = error()
+        monkeypatch.setattr(face_search, "brightened", lambda image, face: image)
+        assert with_light < 0.9 * error()
