@@ -84,6 +84,17 @@ def test_the_phone_is_asked_to_send_until_it_does() -> None:
         assert frames[0] is not None
 
 
+def test_a_phone_that_sends_is_not_asked_again() -> None:
+    with phone() as (source, listener, send):
+        for _ in range(20):
+            send(VERSION_1.format("0,0,0"))
+            assert source.read() is not None
+        assert listener.recv(200) == GREETING
+        listener.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listener.recv(200)
+
+
 @pytest.mark.parametrize("text", [VERSION_1, VERSION_2], ids=["version 1", "version 2"])
 def test_what_the_phone_says_moves_the_face(text: str) -> None:
     with phone() as (source, _, send):

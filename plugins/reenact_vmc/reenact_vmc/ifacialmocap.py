@@ -90,6 +90,7 @@ class IFacialMocapSource(ClosesOnExit):
         self._settings = settings or IFacialMocapSettings()
         self._phone = _resolved(address)
         self.name = f"ifacialmocap:{address}"
+        self._greet_s = time.monotonic()
         self._face = BlendShapeFace()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -109,17 +110,18 @@ class IFacialMocapSource(ClosesOnExit):
         Raises:
             SourceError: nothing has come from the phone for two seconds.
         """
-        now_s = greet_s = time.monotonic()
+        now_s = time.monotonic()
         end_s = now_s + SILENT_S
         while now_s < end_s:
             with self._guard as is_open:
                 if not is_open:
                     return None
-                if now_s >= greet_s:
+                if now_s >= self._greet_s:
                     self._greet()
-                    greet_s = now_s + _GREET_S
+                    self._greet_s = now_s + _GREET_S
                 tracked = self._received()
             if tracked is not None:
+                self._greet_s = time.monotonic() + _GREET_S
                 side = -1.0 if self._settings.other_side else 1.0
                 return self._face.frame(tracked.shapes, rotation(tracked.angles, side))
             now_s = time.monotonic()
