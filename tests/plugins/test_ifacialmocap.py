@@ -181,6 +181,12 @@ def test_an_address_that_is_none_is_one_sentence(address: str) -> None:
         IFacialMocapSource(address)
 
 
+@pytest.mark.parametrize("host", ["192.168..20", "my phone", "a" * 70])
+def test_a_host_that_is_none_is_one_sentence(host: str) -> None:
+    with pytest.raises(SourceError, match=r"cannot be reached .*name it by the address"):
+        IFacialMocapSource(host)
+
+
 def test_a_taken_port_is_one_sentence() -> None:
     with phone() as (source, *_):
         settings = IFacialMocapSettings(port=source._settings.port)

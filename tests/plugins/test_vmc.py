@@ -209,6 +209,10 @@ def test_a_source_that_is_closed_wakes_its_reader() -> None:
 def test_bad_addresses_and_taken_ports_are_one_sentence() -> None:
     with pytest.raises(SinkError, match="no port"):
         VmcSink("127.0.0.1")
+    with pytest.raises(SinkError, match=r"192\.168\.\.20 cannot be reached: it is no address"):
+        VmcSink("192.168..20:39539")
+    with pytest.raises(SourceError, match="no address to listen on"):
+        VmcSource(free_port(), listen="127..1")
     with pytest.raises(SourceError, match="no port"):
         VmcSource("seventy")
     with VmcSource(port := free_port()), pytest.raises(SourceError, match="close the program"):

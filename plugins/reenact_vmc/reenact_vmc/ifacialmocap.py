@@ -30,6 +30,7 @@ from reenact.sources.reconnecting import ReadGuard
 from reenact.types import Array, Frame
 from reenact_vmc.blend_shapes import read_name
 from reenact_vmc.face import SILENT_S, SIZE, BlendShapeFace
+from reenact_vmc.network import looked_up
 
 PORT: Final = 49983
 GREETING: Final = b"iFacialMocap_sahuasouryya9218sauhuiayeta91555dy3719|sendDataVersion=v2"
@@ -200,10 +201,12 @@ def _resolved(address: str) -> tuple[str, int]:
             "Name the phone by the address that the app shows, as in ifacialmocap:192.168.1.20."
         )
     try:
-        found = socket.getaddrinfo(host, int(port or PORT), socket.AF_INET, socket.SOCK_DGRAM)
+        return looked_up(host, int(port or PORT), socket.AF_INET)
     except OSError as error:
-        raise SourceError(f"ifacialmocap: the host {host} cannot be reached: {error}") from error
-    return str(found[0][4][0]), int(found[0][4][1])
+        raise SourceError(
+            f"The phone {host} cannot be reached ({error.strerror}); name it by the address that "
+            "the app shows, as in ifacialmocap:192.168.1.20."
+        ) from error
 
 
 IFACIALMOCAP: Final = SourceSpec(

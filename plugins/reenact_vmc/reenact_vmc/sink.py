@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from typing import Final
 
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
@@ -16,6 +15,7 @@ from reenact.registry import SinkSpec
 from reenact.types import Frame
 from reenact_vmc import protocol
 from reenact_vmc.blend_shapes import blend_shapes, look_shapes
+from reenact_vmc.network import looked_up
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,9 @@ class VmcSink(ClosesOnExit):
         self.name = f"vmc:{address}" if address else "vmc"
         try:
             # Looked up once: a name server that does not answer would stop every frame.
-            found = socket.getaddrinfo(
-                host.strip("[]") or "127.0.0.1", port, type=socket.SOCK_DGRAM
-            )
-            self._client = UDPClient(str(found[0][4][0]), int(port))
+            self._client = UDPClient(*looked_up(host.strip("[]") or "127.0.0.1", int(port)))
         except OSError as error:
-            raise SinkError(f"vmc: the host {host} cannot be reached: {error}") from error
+            raise SinkError(f"vmc: the host {host} cannot be reached: {error.strerror}.") from error
 
         self._start_s: float | None = None
         self._fails = False
@@ -102,6 +99,6 @@ VMC: Final = SinkSpec(
     "vmc",
     "the actor's head and face for VTuber programs (VMC protocol over UDP)",
     lambda argument, _: VmcSink(argument),
-    argument="HOST:PORT",
+    argument="[HOST:PORT]",
     alpha=True,
 )

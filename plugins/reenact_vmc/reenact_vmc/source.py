@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from reenact.types import Frame
 from reenact_vmc import protocol
 from reenact_vmc.blend_shapes import read_name
 from reenact_vmc.face import SILENT_S, SIZE, BlendShapeFace
+from reenact_vmc.network import looked_up
 
 _POLL_S: Final = 0.05
 
@@ -64,7 +66,7 @@ class VmcSource(ClosesOnExit):
         """Listen on a port; "" stands for 39540.
 
         Raises:
-            SourceError: it is no port, or another program has it.
+            SourceError: it is no port, another program has it, or `listen` is no address.
         """
         if port and not (port.isdecimal() and 0 < int(port) < 65536):
             raise SourceError(f"vmc:{port} is no port; write it as vmc:39540.")
@@ -76,7 +78,14 @@ class VmcSource(ClosesOnExit):
         dispatcher.map(protocol.VALUE, self._value)
         dispatcher.map(protocol.APPLY, self._apply)
         try:
-            self._server = _Server((listen, number), dispatcher)
+            place = looked_up(listen, number, socket.AF_INET)
+        except OSError as error:
+            raise SourceError(
+                f"source.vmc.listen={listen} is no address to listen on ({error.strerror}); take "
+                "127.0.0.1 for this computer, or 0.0.0.0 for the whole network."
+            ) from error
+        try:
+            self._server = _Server(place, dispatcher)
         except OSError as error:
             raise SourceError(
                 f"Nothing can listen on {listen}:{number} ({error.strerror}); close the program "
@@ -149,7 +158,7 @@ VMC: Final = SourceSpec(
     "vmc",
     "an actor tracked by another program or a phone (VMC protocol over UDP)",
     lambda argument, settings: VmcSource(argument, settings.listen),
-    argument="PORT",
+    argument="[PORT]",
     settings=VmcSettings,
     needs="a VMC performer that sends",
     landmarks=True,
