@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from reenact.errors import SourceError
 from reenact.face.action_units import action_units
 from reenact.face.geometry import estimate_pose, to_face_frame
-from reenact.face.topology import ACTION_UNITS
+from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
+from reenact.sources.reconnecting import ReconnectingSource, SourceUnavailable
 from reenact.types import Array, Frame
 from support.plugins import PLUGINS
 
@@ -23,6 +26,7 @@ sys.path.append(str(PLUGINS / "reenact_vmc"))
 
 pytest.importorskip("pythonosc", reason="python-osc is not installed")
 
+from reenact_vmc.blend_shapes import looks
 from reenact_vmc.ifacialmocap import (
     GREETING,
     IFacialMocapSettings,
@@ -59,6 +63,25 @@ def phone(
 
         with IFacialMocapSource(f"127.0.0.1:{listener.getsockname()[1]}", settings) as source:
             yield source, listener, send
+
+
+@contextlib.contextmanager
+def anyone() -> Iterator[tuple[IFacialMocapSource, Callable[[str, str], None]]]:
+    """Yield a source that knows no phone, and what sends it a text from an address."""
+    with contextlib.ExitStack() as stack:
+        with a_socket() as taken:
+            port = taken.getsockname()[1]
+        senders: dict[str, socket.socket] = {}
+
+        def send(text: str, host: str) -> None:
+            if host not in senders:
+                made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                senders[host] = stack.enter_context(made)
+                made.bind((host, 0))
+            senders[host].sendto(text.encode(), ("127.0.0.1", port))
+
+        with IFacialMocapSource("", IFacialMocapSettings(port=port)) as source:
+            yield source, send
 
 
 def acted(frame: Frame | None) -> tuple[Array, Array]:
@@ -118,6 +141,35 @@ def test_degrees_nod_down_turn_to_the_left_and_lift_the_left_ear() -> None:
     np.testing.assert_allclose(rotation((30, 90, 0)) @ nose, [cosine, sine, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("gaze", "right", "left"),
+    [
+        (
+            "eyeLookIn_R-6|eyeLookIn_L-4|eyeLookDown_R-17|eyeLookDown_L-17",
+            (6.03, 2.44),
+            (6.03, -1.67),
+        ),
+        ("eyeLookInRight&15|eyeLookDownRight&36|eyeLookDownLeft&36", (12.76, 5.53), (12.86, 1.26)),
+    ],
+    ids=["iFacialMocap", "Facemotion3d"],
+)
+def test_the_angles_count_as_in_the_examples_of_the_protocols_pages(
+    gaze: str, right: tuple[float, float], left: tuple[float, float]
+) -> None:
+    """There the eyes have angles as the head has, and blend shapes that say the same."""
+    found = parsed(gaze + "|=head#0,0,0|")
+    assert found is not None
+    assert found.shapes is not None
+    moved = looks(found.shapes)
+    for iris, (nod, turn) in ((IRIS_RIGHT[0], right), (IRIS_LEFT[0], left)):
+        forward = rotation((nod, turn, 0.0)) @ np.array([0, 0, -1])
+        assert forward[1] > 0
+        assert moved[iris, 1] > 0
+        if moved[iris, 0]:  # a blend shape is a whole number of percent
+            assert np.sign(forward[0]) == np.sign(moved[iris, 0])
+    assert moved[IRIS_RIGHT[0], 0] > 0
+
+
 def test_the_head_turns_to_the_other_side_if_asked() -> None:
     with phone(other_side=True) as (source, _, send):
         send(VERSION_1.format("10,20,-5"))
@@ -162,6 +214,71 @@ def test_numbers_are_read_with_either_sign_and_clipped() -> None:
     )
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            ["=head#", "1,2,3", "nan", "1e308", "-", "&", "|", "#", ",", "jawOpen", "_L", "-5", ""]
+        ),
+        max_size=12,
+    ).map("".join)
+    | st.binary(max_size=60).map(lambda damaged: damaged.decode("ascii", "replace"))
+)
+@example("jawOpen-1e308|=head#1e308,-1e308,1e308|")
+def test_no_text_breaks_the_reading(text: str) -> None:
+    found = parsed(text)
+    if found is not None:
+        assert found.shapes is None or all(0 <= value <= 1 for value in found.shapes.values())
+        matrix = rotation(found.angles)
+        np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs all of 127.0.0.0/8 as this computer")
+def test_without_an_address_the_first_phone_is_listened_to_until_it_is_silent() -> None:
+    with anyone() as (source, send):
+        send("what the phone sends has a head", "127.0.0.4")
+        send(VERSION_2.format("0,0,0"), "127.0.0.2")
+        send(VERSION_2.format("0,40,0"), "127.0.0.3")
+        send(VERSION_2.format("0,-20,0"), "127.0.0.2")
+        np.testing.assert_allclose(acted(source.read())[1], np.eye(3), atol=0.05)
+        np.testing.assert_allclose(acted(source.read())[1], rotation((0, -20, 0)), atol=0.05)
+        with pytest.raises(SourceError, match="this computer's address"):
+            source.read()
+        send(VERSION_2.format("0,40,0"), "127.0.0.3")
+        np.testing.assert_allclose(acted(source.read())[1], rotation((0, 40, 0)), atol=0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs all of 127.0.0.0/8 as this computer")
+def test_the_next_phone_takes_over_in_a_session_when_the_first_is_silent() -> None:
+    with a_socket() as taken:
+        port = taken.getsockname()[1]
+    settings = IFacialMocapSettings(port=port)
+    sending = threading.Event()
+
+    def send_on(host: str, angles: str) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind((host, 0))
+            while not sending.wait(0.02):
+                sender.sendto(VERSION_2.format(angles).encode(), ("127.0.0.1", port))
+
+    opened = ReconnectingSource(lambda: IFacialMocapSource("", settings), first_pause_s=0.05)
+    with opened as source, contextlib.ExitStack() as stack:
+        stack.callback(sending.set)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind(("127.0.0.2", 0))
+            first.sendto(VERSION_2.format("0,0,0").encode(), ("127.0.0.1", port))
+            np.testing.assert_allclose(acted(source.read())[1], np.eye(3), atol=0.05)
+        threading.Thread(target=send_on, args=("127.0.0.3", "0,40,0"), daemon=True).start()
+        frame = None
+        misses = 0
+        while frame is None and misses < 10:
+            try:
+                frame = source.read()
+            except SourceUnavailable:
+                misses += 1
+        assert misses > 0
+        np.testing.assert_allclose(acted(frame)[1], rotation((0, 40, 0)), atol=0.05)
+
+
 def test_silence_is_one_sentence_and_closing_wakes_the_reader() -> None:
     with phone() as (source, *_), pytest.raises(SourceError, match="open the app"):
         source.read()
@@ -175,7 +292,9 @@ def test_silence_is_one_sentence_and_closing_wakes_the_reader() -> None:
         assert frames == [None]
 
 
-@pytest.mark.parametrize("address", ["", ":49983", "192.168.1.20:x", "192.168.1.20:70000"])
+@pytest.mark.parametrize(
+    "address", [":49983", "192.168.1.20:x", "192.168.1.20:70000", "192.168.1.20:49983:1"]
+)
 def test_an_address_that_is_none_is_one_sentence(address: str) -> None:
     with pytest.raises(SourceError, match="Name the phone"):
         IFacialMocapSource(address)

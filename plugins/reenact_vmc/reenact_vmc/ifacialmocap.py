@@ -5,9 +5,12 @@ Source of the protocol: https://www.ifacialmocap.com/for-developer. A datagram i
     jawOpen-12|eyeBlink_L-7|=head#-21.5,-6.0,-6.6,-0.03,-0.1,-0.66|rightEye#6.0,2.4,0.3|
 
 with blend shapes of 0 to 100, and with degrees about ARKit's axes of the face: x to the person's
-left, y up, z out of the face. The page does not name the axes; they follow from its example, in
-which both eyes look inwards. Version 2 puts & instead of - before a value, and begins with
-`trackingStatus`, which is 0 without a face.
+left, y up, z out of the face. The page does not name the axes. They follow from its example, in
+which the angles of the eyes say the same as the blend shapes of the gaze. The order is the one in
+which Unity applies angles, because receivers in Unity take these as they come.
+
+Version 2 puts & instead of - before a value. An app may also send `trackingStatus`, which is 0
+without a face.
 """
 
 from __future__ import annotations
@@ -71,9 +74,12 @@ class Tracked(NamedTuple):
 class IFacialMocapSource(ClosesOnExit):
     """A frame of `BlendShapeFace` for each that the app sends. One thread reads.
 
+    Only one phone is listened to: the one at the address, or else the first that sends, until it
+    goes silent.
+
     Attributes:
         live: True: frames come by themselves.
-        name: `ifacialmocap:` and the phone's address.
+        name: `ifacialmocap:` and the phone's address, or `ifacialmocap`.
         size: (width, height) px.
         fps: the app's rate; it falls to 30 if the phone is hot.
     """
@@ -83,14 +89,15 @@ class IFacialMocapSource(ClosesOnExit):
     fps = 60.0
 
     def __init__(self, address: str, settings: IFacialMocapSettings | None = None) -> None:
-        """Ask the phone at an address, HOST or HOST:PORT, to send.
+        """Ask the phone at an address, HOST or HOST:PORT, to send; "": listen only.
 
         Raises:
             SourceError: there is no such address, or another program has this computer's port.
         """
         self._settings = settings or IFacialMocapSettings()
-        self._phone = _resolved(address)
-        self.name = f"ifacialmocap:{address}"
+        self._phone = _resolved(address) if address else None
+        self._heard = self._phone[0] if self._phone else ""
+        self.name = f"ifacialmocap:{address}" if address else "ifacialmocap"
         self._greet_s = time.monotonic()
         self._face = BlendShapeFace()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -109,7 +116,7 @@ class IFacialMocapSource(ClosesOnExit):
         """Wait for what the phone sends next; None once closed.
 
         Raises:
-            SourceError: nothing has come from the phone for two seconds.
+            SourceError: nothing has come from a phone for two seconds.
         """
         now_s = time.monotonic()
         end_s = now_s + SILENT_S
@@ -126,9 +133,16 @@ class IFacialMocapSource(ClosesOnExit):
                 side = -1.0 if self._settings.other_side else 1.0
                 return self._face.frame(tracked.shapes, rotation(tracked.angles, side))
             now_s = time.monotonic()
+        port = self._settings.port
+        if self._phone is not None:
+            raise SourceError(
+                f"Nothing comes in from {self.name}; open the app on the phone, in the same "
+                f"network, and let the firewall pass UDP port {port}."
+            )
+        self._heard = ""
         raise SourceError(
-            f"Nothing comes in from {self.name}; open the app on the phone, in the same network, "
-            f"and let the firewall pass UDP port {self._settings.port}."
+            f"Nothing comes in on UDP port {port}; let the app send to this computer's address, "
+            "and the firewall pass that port."
         )
 
     def close(self) -> None:
@@ -136,16 +150,23 @@ class IFacialMocapSource(ClosesOnExit):
         self._guard.close()
 
     def _greet(self) -> None:
+        if self._phone is None:
+            return
         with contextlib.suppress(OSError):  # the network may be gone for a moment
             self._socket.sendto(GREETING, self._phone)
 
     def _received(self) -> Tracked | None:
         """Wait briefly for a datagram; None if none comes from the phone, or one without sense."""
         try:
-            datagram, sender = self._socket.recvfrom(_MAX_BYTES)
+            datagram, (sender, _) = self._socket.recvfrom(_MAX_BYTES)
         except OSError:
             return None
-        return parsed(datagram.decode("ascii", "replace")) if sender[0] == self._phone[0] else None
+        if self._heard not in ("", sender):
+            return None
+        tracked = parsed(datagram.decode("ascii", "replace"))
+        if tracked is not None:
+            self._heard = sender
+        return tracked
 
 
 def parsed(text: str) -> Tracked | None:
@@ -213,7 +234,7 @@ IFACIALMOCAP: Final = SourceSpec(
     "ifacialmocap",
     "an actor tracked by a phone (iFacialMocap over UDP)",
     IFacialMocapSource,
-    argument="ADDRESS",
+    argument="[ADDRESS]",
     settings=IFacialMocapSettings,
     needs="a phone with iFacialMocap",
     landmarks=True,
