@@ -28,7 +28,7 @@ pytest.importorskip("pythonosc", reason="python-osc is not installed")
 
 from reenact_vmc.blend_shapes import looks
 from reenact_vmc.ifacialmocap import (
-    GREETING,
+    GREETINGS,
     IFacialMocapSettings,
     IFacialMocapSource,
     parsed,
@@ -39,6 +39,9 @@ VERSION_1 = (
     "jawOpen-80|mouthClose-10|eyeBlink_L-90|tongueOut-50|=head#{},0.1,0.2,0.3|leftEye#1,2,3|"
 )
 VERSION_2 = "trackingStatus&1|jawOpen&80|mouthClose&10|eyeBlink_L&90|=head#{},0.1,0.2,0.3|"
+FACEMOTION3D = (
+    "eyeBlinkLeft&90|FM_SAD&3|jawOpen&80|mouthClose&10|tongueOut&50|=head#{},0.1,0.2,0.3|"
+)
 
 
 def a_socket() -> socket.socket:
@@ -100,8 +103,8 @@ def test_the_phone_is_asked_to_send_until_it_does() -> None:
         frames: list[Frame | None] = []
         reader = threading.Thread(target=lambda: frames.append(source.read()))
         reader.start()
-        assert listener.recv(200) == GREETING
-        assert listener.recv(200) == GREETING
+        texts = [text for text, _ in GREETINGS]
+        assert [listener.recv(200) for _ in range(4)] == texts * 2
         send(VERSION_1.format("0,0,0"))
         reader.join(5)
         assert frames[0] is not None
@@ -112,13 +115,16 @@ def test_a_phone_that_sends_is_not_asked_again() -> None:
         for _ in range(20):
             send(VERSION_1.format("0,0,0"))
             assert source.read() is not None
-        assert listener.recv(200) == GREETING
+        asked = [listener.recv(200) for _ in GREETINGS]
+        assert asked == [text for text, _ in GREETINGS]
         listener.settimeout(0.2)
         with pytest.raises(TimeoutError):
             listener.recv(200)
 
 
-@pytest.mark.parametrize("text", [VERSION_1, VERSION_2], ids=["version 1", "version 2"])
+@pytest.mark.parametrize(
+    "text", [VERSION_1, VERSION_2, FACEMOTION3D], ids=["version 1", "version 2", "Facemotion3d"]
+)
 def test_what_the_phone_says_moves_the_face(text: str) -> None:
     with phone() as (source, _, send):
         send(text.format("0,0,0"))

@@ -1,11 +1,13 @@
 """Reads an actor's head and face from iFacialMocap on a phone instead of a camera.
 
-Source of the protocol: https://www.ifacialmocap.com/for-developer. A datagram is a text such as
+Sources of the protocol: https://www.ifacialmocap.com/for-developer, and of Facemotion3d, which
+differs in the greeting and the port: https://www.facemotion3d.net/english/for-developer. A datagram
+is a text such as
 
     jawOpen-12|eyeBlink_L-7|=head#-21.5,-6.0,-6.6,-0.03,-0.1,-0.66|rightEye#6.0,2.4,0.3|
 
 with blend shapes of 0 to 100, and with degrees about ARKit's axes of the face: x to the person's
-left, y up, z out of the face. The page does not name the axes. They follow from its example, in
+left, y up, z out of the face. The pages do not name the axes. They follow from their examples, in
 which the angles of the eyes say the same as the blend shapes of the gaze. The order is the one in
 which Unity applies angles, because receivers in Unity take these as they come.
 
@@ -36,8 +38,12 @@ from reenact_vmc.face import SILENT_S, SIZE, BlendShapeFace
 from reenact_vmc.network import looked_up
 
 PORT: Final = 49983
-GREETING: Final = b"iFacialMocap_sahuasouryya9218sauhuiayeta91555dy3719|sendDataVersion=v2"
-"""Asks the app to send to this computer. Versions before 2 ignore what follows the bar."""
+GREETINGS: Final = (
+    (b"iFacialMocap_sahuasouryya9218sauhuiayeta91555dy3719|sendDataVersion=v2", PORT),
+    (b"FACEMOTION3D_OtherStreaming", 49993),
+)
+"""What asks each app to send to this computer, and the phone's port on which it waits for that.
+Versions of iFacialMocap before 2 ignore what follows the bar."""
 
 _GREET_S: Final = 0.5
 """Time between greetings while nothing comes in, s."""
@@ -152,8 +158,10 @@ class IFacialMocapSource(ClosesOnExit):
     def _greet(self) -> None:
         if self._phone is None:
             return
-        with contextlib.suppress(OSError):  # the network may be gone for a moment
-            self._socket.sendto(GREETING, self._phone)
+        host, port = self._phone
+        for greeting, usual_port in GREETINGS:
+            with contextlib.suppress(OSError):  # the network may be gone for a moment
+                self._socket.sendto(greeting, (host, port or usual_port))
 
     def _received(self) -> Tracked | None:
         """Wait briefly for a datagram; None if none comes from the phone, or one without sense."""
@@ -216,13 +224,14 @@ def _number(text: str) -> float | None:
 
 
 def _resolved(address: str) -> tuple[str, int]:
+    """Return the phone's numeric address and the port that was named, 0 if none was."""
     host, _, port = address.partition(":")
-    if not host or not (port or "1").isdecimal() or not 0 < int(port or PORT) < 65536:
+    if not host or not (port or "1").isdecimal() or not 0 < int(port or 1) < 65536:
         raise SourceError(
             "Name the phone by the address that the app shows, as in ifacialmocap:192.168.1.20."
         )
     try:
-        return looked_up(host, int(port or PORT), socket.AF_INET)
+        return looked_up(host, int(port or 0), socket.AF_INET)
     except OSError as error:
         raise SourceError(
             f"The phone {host} cannot be reached ({error.strerror}); name it by the address that "
