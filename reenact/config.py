@@ -173,8 +173,8 @@ class ActorSettings(Section):
     neutral: Literal["auto", "stored", "fresh"] = Field(
         "auto",
         description="auto: use the stored neutral, or estimate one and store it; stored: use "
-        "only a stored one; fresh: estimate one and do not store it (the default for a video or "
-        "picture unless this or actor.name is set)",
+        "only a stored one; fresh: estimate one and do not store it (the default for a video, a "
+        "picture or an actor whom another program tracks, unless this or actor.name is set)",
     )
 
 

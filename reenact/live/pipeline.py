@@ -463,7 +463,7 @@ def open_reenactor(
         settings: settings of the run. They are not changed; see `Reenactor.settings`.
         target: at any size.
         timer: times the steps of each frame.
-        recorded: True if the actor is in a file or picture; see `resolve`.
+        recorded: True if the actor's face is not the user's own; see `resolve`.
         tracked: False if the source's frames carry landmarks, so that no tracker is needed.
         voice: hears the actor; None: nobody listens.
 

@@ -170,7 +170,7 @@ class Session(ClosesOnExit):
             outputs = make_sinks(sinks, settings)
             join_sound(opened, outputs)
             recorder, voice = Recorder(), Voice()
-            recorded = spec.still or not opened.live
+            recorded = spec.still or spec.landmarks or not opened.live
             reenactor = open_reenactor(
                 settings,
                 target,

@@ -90,8 +90,9 @@ def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Se
     Args:
         settings: the user's settings; they are not changed.
         target: decides the renderer if the settings do not.
-        recorded: True if the actor is in a file or picture. The user's own neutral is then neither
-            read nor stored, unless the user set actor.name or actor.neutral.
+        recorded: True if the actor is in a file or picture, or tracked by another program, whose
+            face is not the user's own. The user's own neutral is then neither read nor stored,
+            unless the user set actor.name or actor.neutral.
 
     Raises:
         PluginError: the renderer or tracker is unknown or could not be loaded.

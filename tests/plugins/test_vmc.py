@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,12 @@ from reenact.errors import SinkError, SourceError
 from reenact.face.action_units import action_units
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame
 from reenact.face.topology import ACTION_UNITS
+from reenact.live.session import Session
+from reenact.live.settings import load_settings
+from reenact.targets.library import open_target
 from reenact.types import Array, Expression, Frame, PerformanceFrame, Pose
 from support.faces import units_of
-from support.plugins import PLUGINS
+from support.plugins import PLUGINS, install
 
 sys.path.append(str(PLUGINS / "reenact_vmc"))
 
@@ -194,6 +198,19 @@ def test_names_in_any_case_count_and_nonsense_moves_nothing() -> None:
     assert read_name("tongueOut") is None
     assert not action_units_of({"JawOpen": float("nan"), "MouthLeft": -3.0}).any()
     assert np.array_equal(protocol.rotation([0.0, 0.0, 0.0, 0.0]), np.eye(3, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "neutral"), [("renderer.name=warp", "fresh"), ("actor.name=phone", "auto")]
+)
+def test_the_mean_face_of_a_tracker_does_not_replace_the_users_own_neutral(
+    assignment: str, neutral: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(PLUGINS / "reenact_vmc", tmp_path, monkeypatch)
+    settings = load_settings(None, ["renderer.name=warp", assignment])
+    source = f"vmc:{free_port()}"
+    with Session.open(settings, source, open_target("astronaut"), ["null"]) as session:
+        assert session.settings.actor.neutral == neutral
 
 
 def test_a_source_that_is_closed_wakes_its_reader() -> None:
