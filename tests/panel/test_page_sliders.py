@@ -65,3 +65,24 @@ def test_units_are_set_by_hand_and_taken_back_together(page: Page, panel: Panel)
     page.button("Reset").click()
     until(lambda: units == UnitSettings())
     until(lambda: slider.input_value() == "0" or page.tab.wait_for_timeout(100))
+
+
+def test_the_last_of_several_quick_changes_counts(page: Page, panel: Panel) -> None:
+    page.begin()
+    page.open("Expression")
+    slow: list[Any] = []
+
+    def delay_the_first(route: Any) -> None:
+        if route.request.method != "PATCH" or slow:
+            route.continue_()
+        else:
+            slow.append(route)
+
+    page.tab.route("**/api/settings", delay_the_first)
+    slider = page.tab.get_by_label("Mouth", exact=True)
+    for _ in range(3):
+        slider.press("ArrowUp")
+    page.tab.wait_for_timeout(1000)  # time for the later ones to overtake
+    with page.tab.expect_response(lambda answer: answer.request == slow[0].request):
+        slow[0].continue_()
+    until(lambda: panel.studio.settings().fusion.mouth == 1.15 or page.tab.wait_for_timeout(100))

@@ -7,11 +7,16 @@ import { T } from "./texts.js";
 /** Read all settings. */
 export const settings = async () => (await attempt("GET", "settings")) ?? [];
 
-/** Change settings; tells which of them wait for the next start. */
-export async function change(values) {
-  const waiting = await attempt("PATCH", "settings", { values });
-  if (waiting?.length) toast(T.expression.waits);
-  return waiting;
+let before = Promise.resolve();
+
+/** Change settings, after all earlier changes; tells which of them wait for the next start. */
+export function change(values) {
+  // Of two requests on their way at once the older might arrive last, and its value would stay.
+  before = before.then(() => attempt("PATCH", "settings", { values }));
+  return before.then((waiting) => {
+    if (waiting?.length) toast(T.expression.waits);
+    return waiting;
+  });
 }
 
 const usual = (name) => {
@@ -35,10 +40,9 @@ export async function refresh(part) {
   const all = await settings();
   const known = new Map(all.map((one) => [one.name, one]));
   for (const field of all.length ? part.querySelectorAll("[data-setting]") : []) {
-    const refill = () => field.refill(known);
     // A field in use is left alone until it loses the focus.
-    if (field === document.activeElement) field.addEventListener("blur", refill, { once: true });
-    else refill();
+    if (field !== document.activeElement) field.refill(known);
+    else field.onblur = () => refresh(part);
   }
 }
 
