@@ -98,8 +98,9 @@ def layers_of(
         opaque = np.full(image.shape[:2], 255, np.uint8)
         return image, opaque, opaque
     inside = (labels == label).astype(np.float32)
-    face = _dilated(region_mask(landmarks, OVAL, size), _FACE_DILATION)
-    alpha = in_bytes(_blurred(np.maximum(inside, face.astype(np.float32) / 255)))
+    face = region_mask(landmarks, OVAL, size)
+    around = _dilated(face, _FACE_DILATION)
+    alpha = in_bytes(_blurred(np.maximum(inside, around.astype(np.float32) / 255)))
     reach_px = max(2, round(_RIM * size))
     fine = in_bytes(refined(person.astype(np.float32) / 255, image, reach_px, _COVERAGE))
     return _filled_in(image, hidden, inside), alpha, np.minimum(alpha, np.maximum(fine, face))

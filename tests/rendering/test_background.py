@@ -110,13 +110,17 @@ def test_nobody_is_found_behind_a_portrait() -> None:
 
 def test_one_share_has_no_rim_of_the_wall() -> None:
     """The segmentation is soft; where dark people end before a bright wall, the picture tells."""
-    soft = np.asarray(cv2.GaussianBlur(people(), (0, 0), 3), np.uint8)
-    picture = np.repeat(230 - people()[..., None] // 255 * 200, 3, axis=2).astype(np.uint8)
-    _, share, rimless = layers_of(picture, soft, landmarks())
     x, top = HEAD[0], HEAD[1] - 50
+    mask = people()
+    mask[top:190, x + 26 :] = 0  # no hair between cheek and wall
+    soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), 3), np.uint8)
+    picture = np.repeat(230 - mask[..., None] // 255 * 200, 3, axis=2).astype(np.uint8)
+    _, share, rimless = layers_of(picture, soft, landmarks())
     assert share[top - 4 : top - 2, x].min() > 230
     assert rimless[top - 4 : top - 2, x].max() < 100
     assert rimless[top : top + 10, x].min() > 250
+    assert share[HEAD[1], x + 30 : x + 34].min() > 250
+    assert rimless[HEAD[1], x + 30 : x + 34].max() < 100
     assert (rimless <= share).all()
 
 
