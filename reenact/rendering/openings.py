@@ -15,9 +15,10 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
-from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.face.geometry import estimate_pose, to_face_frame, to_image
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
 from reenact.imaging import ramp
 from reenact.rendering.mesh_warp import warp_image
@@ -105,10 +106,11 @@ def mouth_sources(
 ) -> tuple[Array, Array, float]:
     """Return the sources of places inside the driven mouth.
 
-    Upper teeth keep their distance from the upper lip; what is below them, `teeth_end` of the
-    opening, keeps its distance from the lower one. If the reference shows where they end, they stay
-    where they are as the upper lip rises, and what it bares above them is unseen. `teeth_end` is
-    None if the reference's lips are closed.
+    Upper teeth keep their distance from the middle of the upper lip, and a more curved lip hides
+    the sides of their row; what is below them, `teeth_end` of the opening, keeps its distance from
+    the lower lip. If the reference shows where they end, they stay where they are as the upper lip
+    rises, and what it bares above them is unseen. `teeth_end` is None if the reference's lips are
+    closed.
 
     Returns:
         The sources, float32 (N, 2) crop px. Float32 (N,), 0 to 1: 1 where the reference does not
@@ -117,14 +119,14 @@ def mouth_sources(
     """
     rest, driven = Opening(reference, MOUTH), Opening(drive, MOUTH)
     growth_along, growth_across = growth(rest, *poses)
-    along, across = driven.measure(places).T
-    upper, lower = driven.upper(along), driven.lower(along)
+    driven_along, across = driven.measure(places).T
+    upper, lower = driven.upper(driven_along), driven.lower(driven_along)
     drop = across - upper
     gap = (lower - upper) / growth_across
     beyond_lip = np.maximum(across - np.maximum(lower, upper), 0) / growth_across
-    along_rest = along / growth_along
-    added = driven.beyond_corners(along) / growth_across - rest.beyond_corners(along_rest)
-    along, beside = along_rest + added, np.abs(added)
+    along = driven_along / growth_along
+    added = driven.beyond_corners(driven_along) / growth_across - rest.beyond_corners(along)
+    along, beside = along + added, np.abs(added)
     top = rest.upper(along)
     opening = np.maximum(rest.lower(along) - top, 0)
     drop = drop / growth_across - beyond_lip
@@ -133,9 +135,12 @@ def mouth_sources(
     iod = poses[0].scale
     rise = rise * iod if end < 1 else 0.0
     down, teeth, below = drop - rise, end * opening, opening - gap + drop
+    if teeth_end is not None:
+        hung = np.interp(driven_along, *_hung_lip(reference, drive, poses))
+        down += np.maximum(upper - hung, 0) / growth_across
     kept = np.minimum(drop, 0) + np.maximum(down, 0)
     depth = np.where(down < teeth, kept, np.clip(below, teeth, opening))
-    hidden = drop - opening
+    hidden = down - opening
     if end < 1:
         hidden = np.maximum(rise - np.maximum(drop, 0), np.minimum(down - teeth, teeth - below))
     hidden = np.maximum(hidden, np.minimum(beside, gap))
@@ -145,6 +150,24 @@ def mouth_sources(
     driven_gap, gap_at_rest = driven.height() / (growth_across * iod), rest.height() / iod
     shut = (1 - ramp(driven_gap, 0, _PARTED_IOD)) * ramp(gap_at_rest, 0, _PARTED_IOD)
     return sources, unseen, shut
+
+
+def _hung_lip(
+    reference: Array, drive: Array, poses: tuple[Pose, Pose]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the reference's upper lip, moved rigidly to where the middle of the driven one is.
+
+    It is above the driven lip where that is more curved, as in a pucker, and covers the teeth.
+
+    Returns:
+        Its points along and across the driven mouth, px, from left to right.
+    """
+    lip = to_image(to_face_frame(reference[MOUTH[0]], poses[0]), poses[1])[:, :2]
+    middle = len(lip) // 2
+    lip += drive[MOUTH[0][middle], :2] - lip[middle]
+    along, across = Opening(drive, MOUTH).measure(lip).astype(np.float64).T
+    order = along.argsort()
+    return along[order], across[order]
 
 
 def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[float, float]:

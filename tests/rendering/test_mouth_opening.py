@@ -131,6 +131,22 @@ def test_a_rising_lip_bares_what_is_above_the_upper_teeth() -> None:
     assert unseen[0] == 0
 
 
+@pytest.mark.parametrize("teeth_end", [0.5, 1.0])
+def test_a_more_curved_upper_lip_hides_the_sides_of_the_row_and_does_not_bend_it(
+    teeth_end: float,
+) -> None:
+    reference, drive = face(0.4), face(0.4)
+    lip = [*UPPER, 78, 308]
+    half = np.abs(drive[UPPER, 0] - drive[13, 0]).max()
+    drive[lip, 1] += 10 * ((drive[lip, 0] - drive[13, 0]) / half) ** 2
+    sides = np.array([UPPER[2], UPPER[-3]])
+    assert (drive[sides, 1] - reference[sides, 1]).min() > 2
+    places = drive[sides, :2] + np.array([0, 2], np.float32)
+    found, missing = mouth_sources(places, reference, drive, teeth_end)
+    np.testing.assert_allclose(found, places, atol=0.5)
+    np.testing.assert_allclose(missing, 0, atol=0.05)
+
+
 def test_upper_teeth_cover_the_lower_ones_as_a_mouth_closes() -> None:
     reference, drive = face(0.4), face(0.15)
     places, depths = down_the_middle(drive, 21)
