@@ -6,8 +6,9 @@
 
 Each clip's first frame is driven by the landmarks of frames spread evenly over the rest. A row has
 mean differences over clips with their standard errors. With `--turned 15` the most turned frame of
-each clip is driven to frames that are turned by at least 15 degrees less; clips without such frames
-are left out. `--against` compares with the figures of an earlier run, perhaps of another version.
+each clip is driven to frames that are turned by at least 15 degrees less, with `--turning 15` the
+least turned one to frames turned by at least 15 degrees more; clips without such frames are left
+out. `--against` compares with the figures of an earlier run, perhaps of another version.
 Hair is the person above the chin and outside the face's oval.
 """
 
@@ -77,6 +78,9 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     "visible edges of the lips": {
         f"rendering.{user}.visible_lips": lambda face, pose: face for user in ("layers", "painter")
     },
+    "edge of a widening cheek": {
+        "rendering.head_mesh.inside_outline": lambda reference, poses: reference
+    },
     "loose skin": {
         "rendering.driven_skin.LooseSkin.stretched": lambda skin, reference, drive, _: drive
     },
@@ -109,10 +113,23 @@ def prepare(clip: Clip, reader: FaceReader, frames: int) -> PreparedClip:
     return replace(prepare_clip(clip, reader, 1), scored=tuple(chosen.tolist()), tracked=tracked)
 
 
+def yaws_deg(clip: Clip) -> Array:
+    """Return the yaw of each usable frame."""
+    axes = [estimate_pose(clip.landmarks[i]).rotation[:, 2] for i in clip.usable]
+    return np.degrees([np.arctan2(x, z) for x, _, z in axes])
+
+
+def to_turned(clip: Clip, more_deg: float) -> Clip:
+    """Return a clip of its least turned frame and all frames turned by this much more, if any."""
+    yaw = yaws_deg(clip)
+    least = int(np.abs(yaw).argmin())
+    more = np.abs(yaw - yaw[least]) > more_deg
+    return replace(clip, usable=np.append(clip.usable[least], clip.usable[more]))
+
+
 def from_turned(clip: Clip, less_deg: float) -> Clip:
     """Return a clip of its most turned frame and all frames turned by this much less, if any."""
-    axes = [estimate_pose(clip.landmarks[i]).rotation[:, 2] for i in clip.usable]
-    yaw = np.degrees([np.arctan2(x, z) for x, _, z in axes])
+    yaw = yaws_deg(clip)
     most = int(np.abs(yaw).argmax())
     less = (yaw[most] - yaw) * np.sign(yaw[most]) > less_deg
     less &= abs(yaw[most]) > less_deg
@@ -178,6 +195,8 @@ def main(arguments: argparse.Namespace) -> None:
     clips = (resized(read_clip(video), arguments.size) for video in videos)
     if arguments.turned is not None:
         clips = (from_turned(clip, arguments.turned) for clip in clips)
+    if arguments.turning is not None:
+        clips = (to_turned(clip, arguments.turning) for clip in clips)
     with FaceReader() as reader:
         shots = [prepare(clip, reader, arguments.frames) for clip in clips if len(clip.usable) > 1]
         people = [
@@ -203,6 +222,7 @@ if __name__ == "__main__":
     parser.add_argument("--weights", default="", help="weight file (default: shipped weights)")
     parser.add_argument("--frames", type=int, default=14, help="number of frames of each clip")
     parser.add_argument("--turned", type=float, help="drive turned frames to others; degrees less")
+    parser.add_argument("--turning", type=float, help="drive others to turned ones; degrees more")
     parser.add_argument("--without", action="append", choices=WITHOUT, help="print only this row")
     parser.add_argument("--json", type=Path, help="output file, figures of the whole generator")
     parser.add_argument("--against", type=Path, help="earlier --json file to compare with")

@@ -8,6 +8,9 @@ The tracker puts the edges of an open mouth behind the visible edges of the lips
 distances in most people, and farther in wide mouths: the inside of a lip belongs to the mouth for
 it. It also reports a narrow gap for many closed mouths. With its landmarks, mouths would open too
 far, by a thinner lower lip.
+
+A turn widens one cheek. Along its outline the picture shows hair, ear or wall, which would be drawn
+as wide.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ import cv2
 import numpy as np
 
 from reenact.face.aperture import MOUTH
-from reenact.face.geometry import Triangles, to_face_frame, to_image
+from reenact.face.geometry import Triangles, to_face_frame, to_image, yaw_sine
 from reenact.face.regions import lip_gaps
-from reenact.face.topology import AROUND_LIPS, FOREHEAD
+from reenact.face.topology import AROUND_LIPS, FOREHEAD, N_SKIN, OVAL
 from reenact.types import Array, Pose
 
 _MIN_IOD: Final = 1e-3
@@ -39,6 +42,15 @@ _UPPER_IOD, _LOWER_IOD = 0.005, 0.022
 
 _LOWER_SHARE: Final = 0.1
 """Minimum distance of the lower edge, as a share of the gap: it matters in wide mouths."""
+
+_OUTER: Final = 0.6
+"""Distance from a face's middle, as a share of its outline's, beyond which a cheek is moved."""
+
+_SMALL_TURN: Final = 0.1
+"""Sine of a turn from which it is moved; in a smaller one, its edge hardly becomes wider."""
+
+_INWARDS, _MAX_INWARDS = 0.2, 0.1
+"""Distance, iod, by which its outline is moved for each further unit; and its maximum."""
 
 
 class LooseSkin:
@@ -93,4 +105,30 @@ def visible_lips(face: Array, pose: Pose) -> Array:
     for rows, moved in (_UPPER_LIP, _UPPER_IOD * down), (_LOWER_LIP, up):
         for number, row in enumerate(rows):
             result[list(row)] += moved * np.float32(1 - number / len(rows))
+    return result
+
+
+def inside_outline(reference: Array, poses: tuple[Pose, Pose]) -> Array:
+    """Return a reference's (478, 3) px landmarks with the cheek that a turn widens moved inwards.
+
+    Args:
+        reference: the landmarks.
+        poses: of the reference and of the driven face.
+    """
+    before, after = (yaw_sine(pose.rotation) for pose in poses)
+    turn = abs(after) - abs(before)
+    inwards = min(_INWARDS * max(turn - _SMALL_TURN, 0), _MAX_INWARDS)
+    if inwards == 0:
+        return reference
+    start = poses[0]
+    places = reference[:N_SKIN, :2] - reference[:N_SKIN, :2].mean(axis=0)
+    distances, angles = np.maximum(np.hypot(*places.T), _MIN_IOD), np.arctan2(*places.T)
+    outline = list(OVAL)
+    ends = np.interp(angles, angles[outline], distances[outline], period=2 * np.pi)
+    outer = np.maximum(distances / ends - _OUTER, 0) / (1 - _OUTER)
+    aside = np.sign(after) * (places @ start.rotation[:2, 0])
+    widened = np.maximum(aside / max(float(aside[outline].max()), _MIN_IOD), 0)
+    shift = inwards * start.scale * np.square(outer) * widened
+    result = reference.copy()
+    result[:N_SKIN, :2] -= places * (shift / distances)[:, None]
     return result

@@ -38,7 +38,7 @@ from reenact.face.topology import (
 )
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
 from reenact.rendering.body_field import out_of_skin, torso_flow
-from reenact.rendering.driven_skin import LooseSkin
+from reenact.rendering.driven_skin import LooseSkin, inside_outline
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import LID_LOOPS, DrivenEye, mouth_sources
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
@@ -170,7 +170,7 @@ class HeadMesh:
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         drive = self._loose_skin.stretched(reference, drive, poses)
-        reference = self._skin_flow.moved(reference, drive, poses)
+        reference = inside_outline(self._skin_flow.moved(reference, drive, poses), poses)
         start, end = self.vertices(reference, drive, poses, size_px, follows=follows, body=body)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale

@@ -101,7 +101,7 @@ def test_a_warp_follows_the_actor_and_a_copy_does_not(reports: list[evaluation.R
     assert warp["smile_correlation"] > 0.75
     assert warp["expression_correlation"] > 0.5
     assert copy["expression_correlation"] == 0
-    assert copy["fused_correlation"] == warp["fused_correlation"] > 0.82
+    assert copy["fused_correlation"] == warp["fused_correlation"] > 0.81
     assert copy["expression_ceiling"] == warp["expression_ceiling"] > 0.6
     for name in SINGLE_EXPRESSIONS:
         assert copy[f"{name}_correlation"] == 0
