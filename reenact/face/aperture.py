@@ -38,23 +38,23 @@ class Opening:
     """
 
     def __init__(self, points: Array, edges: Edges) -> None:
-        upper, lower = edges
-        first, last = points[upper[0]], points[upper[-1]]
+        first, last = (points[edges[0][end]] for end in (0, -1))
         self.corner_line = last - first
         length = math.hypot(*self.corner_line[:2].tolist())
         self.reach = length / 2
         x, y = (self.corner_line[:2] / max(length, 1e-6)).tolist()
         self._axes = np.array([[x, y], [-y, x]], np.float32)
         self._middle = (first[:2] + last[:2]) / 2
-        edges_xy = self.measure(points[upper + lower, :2]).astype(np.float64).T
-        self._upper, self._lower = (
-            np.take(edge, edge[0].argsort(), axis=1)
-            for edge in (edges_xy[:, : len(upper)], edges_xy[:, len(upper) :])
-        )
+        self._upper, self._lower = (self.edge(points[edge, :2]) for edge in edges)
 
     def measure(self, places: Array) -> Array:
         """Return the coordinates (N, 2), along and across, of (N, 2) places in px."""
         return np.asarray((places - self._middle) @ self._axes.T, dtype=np.float32)
+
+    def edge(self, places: Array) -> NDArray[Any]:
+        """Return along and across, float64 (2, N), of places on an edge, from left to right."""
+        measured = self.measure(places).astype(np.float64).T
+        return np.asarray(np.take(measured, measured[0].argsort(), axis=1))
 
     def places(self, along: NDArray[np.floating[Any]], across: NDArray[np.floating[Any]]) -> Array:
         """Return the places (N, 2) in px of coordinates; the inverse of `measure`."""

@@ -120,15 +120,14 @@ def inside_outline(reference: Array, poses: tuple[Pose, Pose]) -> Array:
     inwards = min(_INWARDS * max(turn - _SMALL_TURN, 0), _MAX_INWARDS)
     if inwards == 0:
         return reference
-    start = poses[0]
     places = reference[:N_SKIN, :2] - reference[:N_SKIN, :2].mean(axis=0)
     distances, angles = np.maximum(np.hypot(*places.T), _MIN_IOD), np.arctan2(*places.T)
     outline = list(OVAL)
     ends = np.interp(angles, angles[outline], distances[outline], period=2 * np.pi)
     outer = np.maximum(distances / ends - _OUTER, 0) / (1 - _OUTER)
-    aside = np.sign(after) * (places @ start.rotation[:2, 0])
+    aside = np.sign(after) * (places @ poses[0].rotation[:2, 0])
     widened = np.maximum(aside / max(float(aside[outline].max()), _MIN_IOD), 0)
-    shift = inwards * start.scale * np.square(outer) * widened
+    shift = inwards * poses[0].scale * np.square(outer) * widened
     result = reference.copy()
     result[:N_SKIN, :2] -= places * (shift / distances)[:, None]
     return result

@@ -15,10 +15,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
-from reenact.face.geometry import estimate_pose, to_face_frame, to_image
+from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.face.skull import move_rigidly
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
 from reenact.imaging import ramp
 from reenact.rendering.mesh_warp import warp_image
@@ -136,7 +136,7 @@ def mouth_sources(
     rise = rise * iod if end < 1 else 0.0
     down, teeth, below = drop - rise, end * opening, opening - gap + drop
     if teeth_end is not None:
-        hung = np.interp(driven_along, *_hung_lip(reference, drive, poses))
+        hung = np.interp(driven_along, *driven.edge(_hung_lip(reference, drive, poses)))
         down += np.maximum(upper - hung, 0) / growth_across
     kept = np.minimum(drop, 0) + np.maximum(down, 0)
     depth = np.where(down < teeth, kept, np.clip(below, teeth, opening))
@@ -152,22 +152,15 @@ def mouth_sources(
     return sources, unseen, shut
 
 
-def _hung_lip(
-    reference: Array, drive: Array, poses: tuple[Pose, Pose]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the reference's upper lip, moved rigidly to where the middle of the driven one is.
+def _hung_lip(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
+    """Return the reference's upper lip, (N, 2) px, moved rigidly to the middle of the driven one.
 
     It is above the driven lip where that is more curved, as in a pucker, and covers the teeth.
-
-    Returns:
-        Its points along and across the driven mouth, px, from left to right.
     """
-    lip = to_image(to_face_frame(reference[MOUTH[0]], poses[0]), poses[1])[:, :2]
-    middle = len(lip) // 2
-    lip += drive[MOUTH[0][middle], :2] - lip[middle]
-    along, across = Opening(drive, MOUTH).measure(lip).astype(np.float64).T
-    order = along.argsort()
-    return along[order], across[order]
+    edge = MOUTH[0]
+    middle = len(edge) // 2
+    lip = move_rigidly(reference[edge], *poses)
+    return np.asarray((lip + (drive[edge[middle]] - lip[middle]))[:, :2])
 
 
 def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[float, float]:

@@ -10,13 +10,12 @@ export const settings = async () => (await attempt("GET", "settings")) ?? [];
 let before = Promise.resolve();
 
 /** Change settings, after all earlier changes; tells which of them wait for the next start. */
-export function change(values) {
+export async function change(values) {
   // Of two requests on their way at once the older might arrive last, and its value would stay.
   before = before.then(() => attempt("PATCH", "settings", { values }));
-  return before.then((waiting) => {
-    if (waiting?.length) toast(T.expression.waits);
-    return waiting;
-  });
+  const waiting = await before;
+  if (waiting?.length) toast(T.expression.waits);
+  return waiting;
 }
 
 const usual = (name) => {
@@ -41,8 +40,9 @@ export async function refresh(part) {
   const known = new Map(all.map((one) => [one.name, one]));
   for (const field of all.length ? part.querySelectorAll("[data-setting]") : []) {
     // A field in use is left alone until it loses the focus.
-    if (field !== document.activeElement) field.refill(known);
-    else field.onblur = () => refresh(part);
+    const inUse = field === document.activeElement;
+    field.onblur = inUse ? () => refresh(part) : null;
+    if (!inUse) field.refill(known);
   }
 }
 
