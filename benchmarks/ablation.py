@@ -40,7 +40,6 @@ from reenact.evaluation.self_reenactment import (
 )
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.segmentation import person_masks
-from reenact.face.skull import move_rigidly
 from reenact.face.topology import OVAL
 from reenact.registry import load
 from reenact.rendering.openings import mouth_sources
@@ -71,7 +70,8 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
             at, 2, pose.translation[2], axis=1
         )
     },
-    "hair at the outline": {"rendering.head_mesh.turn_skull": move_rigidly},
+    "hair at the outline": {"face.skull._held_at_outline": lambda shape, start, end: shape},
+    "ears and neck of a turned head": {"face.skull._NECK_BEHIND": 0.0},
     "smooth flow beside the face": {"rendering.head_mesh._smooth_beside": lambda *_: None},
     "far side of turned photos": {"rendering.painter.is_turned": lambda pose: False},
     "lids and lips that meet": {"rendering.layers._draw_shut": lambda *_: None},

@@ -8,13 +8,19 @@ from typing import Final
 import numpy as np
 
 from reenact.config import FusionSettings
-from reenact.face.geometry import face_box, face_square, rotation_matrix, rotation_vector
+from reenact.face.geometry import face_box, face_square, rotation_matrix, rotation_vector, yaw_sine
 from reenact.types import Array, Pose
 
 _MIRROR: Final = np.array([-1, 1, 1], np.float32)
 _STRAIGHT: Final = 0.6
 _BORDER: Final = 0.15
 _MAX_LOG_SCALE: Final = 0.18
+_MAX_TURN: Final = math.radians(45)
+"""Yaw beyond which a photo is turned no farther from the camera; a profile would be torn."""
+
+_MIN_LIMIT: Final = math.radians(5)
+"""Limit of that turn for a photo with a larger yaw."""
+
 _HAIRLINE: Final = 0.16
 """Height of the hairline above the tracked face, as a share of the face's height. Above a photo
 only hair can be continued (`rendering.background.closed_above`), not a forehead."""
@@ -31,6 +37,7 @@ class HeadMotion:
 
     def __init__(self, pose: Pose, neutral: Array, headroom: float = math.inf) -> None:
         self._pose = pose
+        self._yaw = math.asin(yaw_sine(pose.rotation))
         self._box = np.array(face_box(neutral), np.float32)
         left, top, side = face_square(neutral)
         corner = np.array([left, top], np.float32) - 0.5  # pixel centres lie on whole numbers
@@ -41,21 +48,25 @@ class HeadMotion:
         """Return the target's pose for the actor's pose, relative to the actor's resting pose.
 
         At rest it is exactly the target's own pose. Angles above .6 of their limit are compressed
-        and never exceed the limit. The face's box stays inside the usual crop, and does not
-        come farther down than a head that the picture's upper edge cuts can be continued.
+        and never exceed the limit, and a face that looks aside turns no farther than `_MAX_TURN`
+        from the camera. The face's box stays inside the usual crop, and does not come farther down
+        than a head that the picture's upper edge cuts can be continued.
         """
         wanted, limits = np.empty(4, np.float32), np.empty(4, np.float32)
         wanted[:3] = settings.pose * rotation_vector(actor.rotation @ rest.rotation.T)
         wanted[3] = settings.translation * math.log(actor.scale / rest.scale)
+        if settings.mirror:
+            wanted[:3] *= -_MIRROR
         angles = settings.max_pitch, settings.max_yaw, settings.max_roll
         limits[:] = *map(math.radians, angles), _MAX_LOG_SCALE
+        if wanted[1] * self._yaw > 0:
+            limits[1] = min(limits[1], max(_MAX_TURN - abs(self._yaw), _MIN_LIMIT))
         wanted = soft(wanted, limits)
         turn, scale = wanted[:3], math.exp(float(wanted[3]))
         shift = np.float32(settings.translation / rest.scale) * (
             actor.translation - rest.translation
         )
         if settings.mirror:
-            turn = turn * -_MIRROR
             shift = shift * _MIRROR
         room = self._room(scale)
         shift_px = shift * np.float32(self._pose.scale)

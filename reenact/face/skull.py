@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.geometry import canonical_face, fit_similarity, to_face_frame, to_image
+from reenact.face.geometry import canonical_face, fit_similarity, to_face_frame, to_image, yaw_sine
 from reenact.face.topology import CHIN, OVAL
+from reenact.imaging import ramp
 from reenact.types import Array, Pose
 
 RINGS: Final = (1.3, 1.5, 1.7)
@@ -73,15 +74,33 @@ _TEMPLES: Final = (0.2, -0.2)
 _NEAR_OUTLINE: Final = 0.8
 """Sine of the angle at a skull's middle within which hair counts as near its outline."""
 
+_NECK_BEHIND: Final = 0.45
+"""Distance by which the neck lies behind the skull's middle, iod."""
+
+_BESIDE: Final = 0.6
+"""Height above and below the eyes between which hair passes into what moves like the neck, iod."""
+
+_TURNED_BACK: Final = 0.1
+"""Decrease of the sine of a turn from which the near side of a head is not narrowed."""
+
 
 def turn_skull(places: Array, start: Pose, end: Pose) -> Array:
     """Move (N, 3) px on or beside a skull, whose outline stays an outline.
 
-    What turns out of sight stays there, and so does what was there: a turn uncovers hair that no
-    picture shows, and would narrow the head. Below the eyes, where the skull ends and hair hangs,
-    all moves rigidly.
+    Below the eyes are ears, neck and hanging hair, which move rigidly, and further aside in a turn.
     """
     shape = to_face_frame(places, start)
+    moved = to_image(_held_at_outline(shape, start, end), end)
+    moved[:, :1] += _further_aside(shape, start, end)
+    return moved
+
+
+def _held_at_outline(shape: Array, start: Pose, end: Pose) -> Array:
+    """Move (N, 3) places in the face frame back to the outline of a skull that turns.
+
+    What turns out of sight stays there, and so does what was there: a turn uncovers hair that no
+    picture shows, and would narrow the head.
+    """
     placed = (shape - _CENTRE) / _RADII
     ways = (pose.rotation[2] / _RADII for pose in (start, end))
     before, away = (way / np.linalg.norm(way) for way in ways)  # from the camera
@@ -94,7 +113,26 @@ def turn_skull(places: Array, start: Pose, end: Pose) -> Array:
     rim *= (far / np.maximum(np.linalg.norm(rim, axis=1), 0.1))[:, None]
     low, high = _TEMPLES
     share = np.clip((low - shape[:, 1:2]) / (low - high), 0, 1)
-    return to_image((placed + share * (rim - placed)) * _RADII + _CENTRE, end)
+    return np.asarray((placed + share * (rim - placed)) * _RADII + _CENTRE, np.float32)
+
+
+def _further_aside(shape: Array, start: Pose, end: Pose) -> Array:
+    """Return how many px further than a rigid skull its sides move in a turn, (N, 1).
+
+    Ears, neck and hanging hair move as far as the neck's middle does, except on the near side of a
+    head that turns back: it would be narrowed, and lose its ear.
+
+    Args:
+        shape: (N, 3), face frame.
+        start: pose of the head in the photo.
+        end: pose to which it turns.
+    """
+    before, now = yaw_sine(start.rotation), yaw_sine(end.rotation)
+    near = np.clip(0.5 + np.sign(before) * shape[:, :1], 0, 1)
+    moves = 1 - near * ramp(abs(before) - abs(now), 0, _TURNED_BACK)
+    beside = np.clip((shape[:, 1:2] + _BESIDE) / (2 * _BESIDE), 0, 1)
+    turn = end.scale * float(end.rotation[0] @ start.rotation[2])
+    return np.asarray(beside * moves * np.float32(_NECK_BEHIND * turn))
 
 
 _NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)

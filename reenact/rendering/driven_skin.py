@@ -49,7 +49,7 @@ _OUTER: Final = 0.6
 _SMALL_TURN: Final = 0.1
 """Sine of a turn from which it is moved; in a smaller one, its edge hardly becomes wider."""
 
-_INWARDS, _MAX_INWARDS = 0.2, 0.1
+_INWARDS, _MAX_INWARDS = 0.1, 0.05
 """Distance, iod, by which its outline is moved for each further unit; and its maximum."""
 
 

@@ -47,13 +47,34 @@ def test_both_sides_of_a_turned_skull_stay_at_its_outline(angle: float) -> None:
     turn = STRAIGHT, turned((0, angle, 0))
     far, middle, near, neck = turn_skull(hair, *turn)
     rigid = move_rigidly(hair, *turn)
-    np.testing.assert_allclose([middle, neck], rigid[[1, 3]], atol=1e-3)
-    skull = 128 + 1.15 * 50 * np.sin(angle)
+    aside = 0.45 * 50 * np.sin(angle)
+    shares = (0.6 - 0.28) / 1.2, (0.6 + 0.4) / 1.2
+    moved = rigid[[1, 3]] + [[share * aside, 0, 0] for share in shares]
+    np.testing.assert_allclose([middle, neck], moved, atol=1e-3)
+    skull = 128 + 1.15 * 50 * np.sin(angle) + shares[0] * aside
     half = 50 * np.hypot(1.2 * np.cos(angle), 1.45 * np.sin(angle))
     if angle < 1.5:
         assert far[0] == pytest.approx(skull - half, abs=3)
         assert near[0] == pytest.approx(skull + half, abs=3)
     assert np.isfinite([far, near]).all()
+
+
+def test_a_turn_moves_ears_and_neck_as_far_as_the_necks_middle() -> None:
+    places = np.array([[58, 135], [198, 135]], np.float32)
+    for angles, further in ((0, 0.3, 0), 0.45 * 50 * np.sin(0.3)), ((0.3, 0, 0), 0.0):
+        hair, pose = on_skull(places, STRAIGHT), turned(angles)
+        beyond = turn_skull(hair, STRAIGHT, pose) - move_rigidly(hair, STRAIGHT, pose)
+        np.testing.assert_allclose(beyond, [[further, 0, 0]] * 2, atol=1e-3)
+
+
+def test_a_head_that_turns_back_is_not_narrowed() -> None:
+    pose = turned((0, -0.4, 0))
+    seen = to_image(np.array([[-1.4, 0.7, 1.0], [1.4, 0.7, 1.0]], np.float32), pose)
+    assert seen[0, 2] < seen[1, 2], "the first one is nearer"
+    hair = on_skull(seen[:, :2], pose)
+    near, far = (turn_skull(hair, pose, STRAIGHT) - move_rigidly(hair, pose, STRAIGHT))[:, 0]
+    assert near == pytest.approx(0, abs=1e-3)
+    assert far == pytest.approx(0.45 * 50 * np.sin(0.4), abs=1e-3), "it comes out"
 
 
 def test_more_points_on_one_side_do_not_move_the_rings() -> None:

@@ -153,7 +153,7 @@ def test_the_edge_of_the_cheek_that_widens_is_drawn_from_further_inside(turn: fl
     inwards, widening = moved_inwards(0.0, turn)
     assert widening.min() < -5 < 5 < widening.max()
     wide, narrow = inwards[CHEEKS][widening.argsort()[::-1]]
-    assert wide == pytest.approx(0.2 * (np.sin(0.5) - 0.1) * IOD_PX, rel=0.1)
+    assert wide == pytest.approx(0.1 * (np.sin(0.5) - 0.1) * IOD_PX, rel=0.1)
     assert narrow == 0
     assert np.abs(inwards[[1, *MOUTH_CORNERS, 133, 362]]).max() < 0.2
 
