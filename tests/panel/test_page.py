@@ -142,9 +142,11 @@ def test_the_points_of_a_drawn_face_are_placed_by_hand(page: Page, filmed: Panel
     card.get_by_role("button", name="Place eyes and mouth").click()
     for _ in range(3):
         page.tab.get_by_role("button", name="left eye top").press("Shift+ArrowUp")
-    box = page.tab.get_by_role("button", name="chin").bounding_box()
-    page.tab.mouse.move(box["x"] + 7, box["y"] + 7)
+    chin = page.tab.get_by_role("button", name="chin")
+    page.tab.wait_for_function("document.querySelector('.points img').naturalWidth")
+    chin.hover()
     page.tab.mouse.down()
+    box = chin.bounding_box()
     page.tab.mouse.move(box["x"] + 7, box["y"] + 37)
     page.tab.mouse.up()
     assert page.serious() == []

@@ -237,8 +237,13 @@ SEEN = """async (url) => {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
   const context = canvas.getContext("2d");
-  context.drawImage(video, 0, 0);
-  return [10, 80, 150].map((x) => Array.from(context.getImageData(x, 90, 1, 1).data));
+  const pixel = (x) => Array.from(context.getImageData(x, 90, 1, 1).data);
+  // A busy browser may have no picture yet when it has found the place.
+  for (let tries = 0; tries < 100 && pixel(150)[3] === 0; tries++) {
+    await new Promise((done) => setTimeout(done, 100));
+    context.drawImage(video, 0, 0);
+  }
+  return [10, 80, 150].map(pixel);
 }"""
 
 
