@@ -19,7 +19,7 @@ _MAX_TURN: Final = math.radians(45)
 """Yaw beyond which a photo is turned no farther from the camera; a profile would be torn."""
 
 _MIN_LIMIT: Final = math.radians(5)
-"""Limit of that turn for a photo with a larger yaw."""
+"""Limit of that turn for a photo that is turned so far already."""
 
 _HAIRLINE: Final = 0.16
 """Height of the hairline above the tracked face, as a share of the face's height. Above a photo
@@ -49,25 +49,24 @@ class HeadMotion:
 
         At rest it is exactly the target's own pose. Angles above .6 of their limit are compressed
         and never exceed the limit, and a face that looks aside turns no farther than `_MAX_TURN`
-        from the camera. The face's box stays inside the usual crop, and does not come farther down
-        than a head that the picture's upper edge cuts can be continued.
+        from the camera, or by `_MIN_LIMIT`. The face's box stays inside the usual crop, and does
+        not come farther down than a head that the picture's upper edge cuts can be continued.
         """
         wanted, limits = np.empty(4, np.float32), np.empty(4, np.float32)
         wanted[:3] = settings.pose * rotation_vector(actor.rotation @ rest.rotation.T)
         wanted[3] = settings.translation * math.log(actor.scale / rest.scale)
+        shift = np.float32(settings.translation / rest.scale) * (
+            actor.translation - rest.translation
+        )
         if settings.mirror:
             wanted[:3] *= -_MIRROR
+            shift = shift * _MIRROR
         angles = settings.max_pitch, settings.max_yaw, settings.max_roll
         limits[:] = *map(math.radians, angles), _MAX_LOG_SCALE
         if wanted[1] * self._yaw > 0:
             limits[1] = min(limits[1], max(_MAX_TURN - abs(self._yaw), _MIN_LIMIT))
         wanted = soft(wanted, limits)
         turn, scale = wanted[:3], math.exp(float(wanted[3]))
-        shift = np.float32(settings.translation / rest.scale) * (
-            actor.translation - rest.translation
-        )
-        if settings.mirror:
-            shift = shift * _MIRROR
         room = self._room(scale)
         shift_px = shift * np.float32(self._pose.scale)
         shift_px[2] = 0  # depth is only relative; coming closer shows in the scale
