@@ -63,7 +63,10 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     "repair": {"rendering.warp_unet.add_residual": lambda *_: None},
     "damping of small motions": {"rendering.head_mesh._damped_pose": lambda start, end, _: end},
     "sliding of the skin": {
-        "rendering.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference
+        "face.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference
+    },
+    "light of the skin": {
+        "face.skin_shading.SkinShading.change": lambda shading, *_: np.zeros_like(shading.light[0])
     },
     "depth of the skull": {
         "rendering.head_mesh.on_skull": lambda at, pose: np.insert(

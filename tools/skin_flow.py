@@ -24,11 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
-from reenact.face.topology import N_SKIN
-from reenact.progress import progress_bar
-from reenact.rendering.head_mesh import HeadMesh
-from reenact.rendering.mesh_warp import source_map, warp_image
-from reenact.rendering.skin_flow import (
+from reenact.face.skin_flow import (
     ASSET,
     MOTIONS,
     SkinFlow,
@@ -36,6 +32,10 @@ from reenact.rendering.skin_flow import (
     head_motion,
     limited_causes,
 )
+from reenact.face.topology import N_SKIN
+from reenact.progress import progress_bar
+from reenact.rendering.head_mesh import HeadMesh
+from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.training.augmentation import Pair, Rng
 from reenact.training.sampling import Clip, load_clips
 from reenact.types import Array, Image, Pose
@@ -53,7 +53,7 @@ _HUBER_IOD: Final = 0.03
 _MIN_SAMPLES: Final = 80
 _VARIANCE_FLOOR: Final = 1e-8
 _ITERATIONS: Final = 3
-_MIRROR: Final = np.array([1, -1, -1, -1, 1], np.float32)
+MIRRORED_MOTION: Final = np.array([1, -1, -1, -1, 1], np.float32)
 """Signs of `MOTIONS` in a mirror."""
 
 _MIRROR_FLOW: Final = np.array([-1, 1], np.float32)
@@ -79,7 +79,7 @@ class FlowResidual:
         """Return the residual of the mirrored pair."""
         index = mirror_index()[:N_SKIN]
         return FlowResidual(
-            self.motion * _MIRROR,
+            self.motion * MIRRORED_MOTION,
             mirrored_deviation(self.change),
             self.skin[index] * _MIRROR_FLOW,
             self.known[index],
@@ -148,18 +148,21 @@ def principal_components(changes: Array, count: int) -> Array:
 
 def learn(clips: Sequence[Clip], pairs: int, rounds: int, components: int, rng: Rng) -> SkinFlow:
     """Fit the flow in rounds, on this many pairs of each person in each."""
-    samples = [list(_pairs(clips, pairs, rng)) for _ in range(rounds)]
+    samples = [list(draw_frames(clips, pairs, rng)) for _ in range(rounds)]
     changes = [
-        _shape(pair.truth_landmarks) - _shape(pair.reference_landmarks)
+        _shape(clip.landmarks[second]) - _shape(clip.landmarks[first])
         for sample in samples
-        for pair, _ in sample
+        for clip, first, second in sample
     ]
     basis = principal_components(np.stack(changes), components)
     result = SkinFlow(basis, np.zeros((N_SKIN, len(MOTIONS) + components, 2), np.float32))
     for number, sample in enumerate(samples, 1):
         mesh = HeadMesh(result)
         steps = progress_bar(sample, desc=f"round {number}", unit="pair")
-        residuals = [measure(pair, person, mesh) for pair, person in steps]
+        residuals = [
+            measure(pair_of(clip, first, second), clip.person(second), mesh)
+            for clip, first, second in steps
+        ]
         means = [np.linalg.norm(one.skin, axis=-1)[one.known].mean() for one in residuals]
         print(f"mean residual on the skin before round {number}: {np.nanmean(means):.4f} iod")
         more = fit([*residuals, *(residual.mirrored() for residual in residuals)], basis)
@@ -171,10 +174,8 @@ def _shape(points: Array) -> Array:
     return to_face_frame(points, estimate_pose(points))
 
 
-def _pairs(
-    clips: Sequence[Clip], count: int, rng: Rng
-) -> Iterator[tuple[Pair, NDArray[np.uint8] | None]]:
-    """Yield pairs of frames of one clip, with the mask of the person in the truth."""
+def draw_frames(clips: Sequence[Clip], count: int, rng: Rng) -> Iterator[tuple[Clip, int, int]]:
+    """Draw this many pairs of frames, each of one clip, of every person."""
     people: dict[str, list[Clip]] = {}
     for clip in clips:
         people.setdefault(clip.identity, []).append(clip)
@@ -182,13 +183,14 @@ def _pairs(
         for _ in range(count):
             clip = own_clips[int(rng.integers(len(own_clips)))]
             first, second = rng.choice(clip.usable, 2, replace=False).tolist()
-            pair = Pair(
-                clip.images[first],
-                clip.landmarks[first],
-                clip.images[second],
-                clip.landmarks[second],
-            )
-            yield pair, clip.person(second)
+            yield clip, first, second
+
+
+def pair_of(clip: Clip, first: int, second: int) -> Pair:
+    """Return the pair of a reference and a truth, given by index."""
+    return Pair(
+        clip.images[first], clip.landmarks[first], clip.images[second], clip.landmarks[second]
+    )
 
 
 def _optical_flow(true: Image, warped: Image) -> tuple[Array, NDArray[np.bool_]]:

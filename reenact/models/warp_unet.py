@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reenact.face.skin_shading import CHANNELS, DARK
 from reenact.models.warp_unet_inputs import (
     MAP_CHANNELS,
     MAP_STEM,
@@ -106,9 +107,10 @@ class _UNet(nn.Module):
 class WarpUNet(nn.Module):
     """The generator: `forward(layered, maps)` returns the residual (N, 3, B, B), about -1..1.
 
-    The residual is added to the layers. It is low-pass filtered outside the face and in a mouth
-    that the photo shows, zero in a drawn mouth (`rendering.mouth_interior`), and fades out at the
-    edges of the box.
+    The residual is added to the layers. It is the change of the skin's light
+    (`face.skin_shading`) and the output of a U-net that sees the picture with that light. The
+    latter is low-pass filtered outside the face and in a mouth that the photo shows, and zero in a
+    drawn mouth (`rendering.mouth_interior`). Both fade out at the edges of the box.
 
     Args of `forward`:
         layered: (N, 3, B, B) RGB in -1..1, the box of the layers that `rendering.layers` composes.
@@ -127,16 +129,20 @@ class WarpUNet(nn.Module):
 
     def forward(self, layered: Tensor, maps: Tensor) -> Tensor:
         """Return the residual; see the class's docstring."""
+        change = _enlarged(maps[:, MapChannel.SHADING, None], MAP_STEM)
+        gain = torch.exp(change * change.new_tensor(CHANNELS)[:, None, None])
+        shading = (gain - 1) * (layered + (1 + 2 * DARK))
         face, mouth, unseen = (
             maps[:, channel, None]
             for channel in (MapChannel.SKIN, MapChannel.MOUTH, MapChannel.UNSEEN_MOUTH)
         )
         fine = F.avg_pool2d(face, 5, stride=1, padding=2) * (1 - mouth)
-        repair = self.repair((layered, STEM), (maps, MAP_STEM))
+        repair = self.repair((layered + shading, STEM), (maps, MAP_STEM))
         residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = _enlarged(F.avg_pool2d(residual, _COARSE), _COARSE)
         residual = coarse + _enlarged(fine, MAP_STEM) * (residual - coarse)
-        return residual * _fade(residual) * (1 - _enlarged(unseen, MAP_STEM))
+        residual = residual * (1 - _enlarged(unseen, MAP_STEM))
+        return (shading + residual) * _fade(residual)
 
 
 def _fade(box: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from reenact.storage import ASSETS
 SHIPPED_WEIGHTS: Final = ASSETS / "warp_unet.safetensors"
 """The weights inside the package."""
 
-VERSION: Final = 15
+VERSION: Final = 16
 """Part of the key under which converted networks are cached. Increase it whenever a change of
 `models.warp_unet` changes the network's output."""
 
@@ -56,6 +56,8 @@ class MapChannel(IntEnum):
     SHUT = 10
     """Coverage, 0 to 1, by lids and lips that have closed over what the reference shows of eyes and
     mouth."""
+    SHADING = 11
+    """Logarithm of the change of the skin's light, see `SkinShading`; 0 in mouth and eyes."""
 
 
 FLOW: Final = slice(MapChannel.FLOW_X, MapChannel.FLOW_Y + 1)

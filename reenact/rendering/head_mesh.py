@@ -24,6 +24,8 @@ from reenact.face.geometry import (
     rotation_vector,
     triangulate,
 )
+from reenact.face.skin_flow import SkinFlow, shipped_skin_flow
+from reenact.face.skin_shading import sampled, shipped_skin_shading
 from reenact.face.skull import RING, move_rigidly, neck_joint, on_skull, rings, turn_skull
 from reenact.face.topology import (
     CHIN,
@@ -41,7 +43,6 @@ from reenact.rendering.body_field import out_of_skin, torso_flow
 from reenact.rendering.driven_skin import LooseSkin, inside_outline
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import LID_LOOPS, DrivenEye, mouth_sources
-from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import HEAD_ALONE, Array, Body, MovedPart, Pose
 
 _SHARES: Final = ((0.95, 0.8), (0.82, 0.75), (0.7, 0.7))
@@ -169,6 +170,7 @@ class HeadMesh:
             teeth_end: where the reference's upper teeth end, see `teeth_end_of`.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
+        shading = shipped_skin_shading().change(reference, drive, poses)
         drive = self._loose_skin.stretched(reference, drive, poses)
         reference = inside_outline(self._skin_flow.moved(reference, drive, poses), poses)
         start, end = self.vertices(reference, drive, poses, size_px, follows=follows, body=body)
@@ -194,6 +196,9 @@ class HeadMesh:
         for plane, smooth in zip(flow, planes[FLOW], strict=True):
             cv2.medianBlur(plane, 3, dst=smooth)
         _fill_openings(result, points, (reference, drive), poses, size_px, teeth_end=teeth_end)
+        covers = planes[MapChannel.MOUTH] + planes[MapChannel.EYES]
+        places = result[..., MapChannel.ATLAS_X : MapChannel.ATLAS_Z] * 2
+        planes[MapChannel.SHADING] = sampled(shading, places) * (is_face - covers)
         return result
 
 

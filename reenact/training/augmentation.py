@@ -21,8 +21,10 @@ from reenact.face.geometry import (
 )
 from reenact.face.regions import lid_gaps
 from reenact.face.segmentation import person_masks
+from reenact.face.skin_shading import relit
 from reenact.face.topology import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, RIGID
 from reenact.imaging import crop_image, in_bytes
+from reenact.models.warp_unet_inputs import MapChannel
 from reenact.rendering.background import without_person
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import source_map, warp_image
@@ -197,8 +199,9 @@ def animate(still: Still, first: Array, second: Array) -> Pair:
     """
     points = transfer_motion(first, second, still.landmarks)
     size = still.image.shape[0]
-    flow = source_map(head_mesh().maps(still.landmarks, points, size, size // 2), size)
-    moved = warp_image(still.image, flow).astype(np.float32)
+    maps = head_mesh().maps(still.landmarks, points, size, size // 2)
+    flow = source_map(maps, size)
+    moved = relit(warp_image(still.image, flow), maps[..., MapChannel.SHADING])
     person = warp_image(still.person, flow)
     share = person[..., None].astype(np.float32) / 255
     reference = still.background + share * (moved - still.background)

@@ -20,7 +20,7 @@ from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, MapChannel
 from reenact.rendering.head_mesh import head_mesh, steadied
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise, warp_image
 from reenact.types import Array, Body, Pose
-from support.faces import posed_face
+from support.faces import deviation_of, posed_face
 
 
 def square_mesh() -> tuple[Array, Array]:
@@ -83,6 +83,19 @@ def test_the_same_face_is_not_moved() -> None:
     assert np.abs(maps[..., FLOW]).max() < 1e-3
     assert 0.08 < maps[..., MapChannel.SKIN].mean() < 0.4  # the face's share of the crop
     assert maps[..., MapChannel.EYES].max() == pytest.approx(1)  # eyes are open
+
+
+def test_the_light_of_the_skin_changes_and_that_of_eyes_and_mouth_does_not() -> None:
+    points, pose = posed_face()
+    shape = to_face_frame(points, pose)
+    smiling = to_image(shape + deviation_of(smile_left=1.0, smile_right=1.0, mouth_open=0.5), pose)
+    rest, smile = (head_mesh().maps(points, face, 256, 128) for face in (points, smiling))
+    assert np.abs(rest[..., MapChannel.SHADING]).max() < 1e-3
+    shading = smile[..., MapChannel.SHADING]
+    assert shading.min() < -0.05
+    inside = smile[..., MapChannel.MOUTH] + smile[..., MapChannel.EYES] == 1
+    assert inside.sum() > 50
+    assert (shading[inside | (smile[..., MapChannel.SKIN] == 0)] == 0).all()
 
 
 def test_a_moved_face_is_looked_up_where_it_was() -> None:

@@ -20,6 +20,7 @@ from reenact.face.geometry import (
     transform_points,
 )
 from reenact.face.segmentation import person_masks
+from reenact.face.skin_shading import relit
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, OVAL
 from reenact.imaging import from_unit
 from reenact.models.warp_unet import WarpUNet
@@ -279,7 +280,7 @@ def test_teeth_keep_their_detail() -> None:
     network = WarpUNet().eval()
     torch.nn.init.normal_(network.picture_head.weight, std=0.1)
     layered, maps = (torch.rand(shape) for shape in input_shapes().values())
-    maps[:, MapChannel.SKIN] = 1
+    maps[:, MapChannel.SKIN], maps[:, MapChannel.SHADING] = 1, 0
     inside = np.s_[0, :, 48:-48, 48:-48]
     roughness = []
     for mouth, unseen in ((1, 0), (0, 0), (1, 1)):
@@ -291,10 +292,19 @@ def test_teeth_keep_their_detail() -> None:
     assert roughness[0] < 0.3 * roughness[1]
 
 
-def test_an_untrained_network_adds_nothing() -> None:
-    inputs = [torch.rand(shape) for shape in input_shapes().values()]
+def test_an_untrained_network_changes_the_light_alone() -> None:
+    layered, maps = (torch.rand(shape) for shape in input_shapes().values())
+    maps[:, MapChannel.SHADING] = 0
+    network = WarpUNet().eval()
     with torch.no_grad():
-        assert (WarpUNet().eval()(*inputs) == 0).all()
+        assert (network(layered, maps) == 0).all()
+        maps[:, MapChannel.SHADING] = np.log(1.1)
+        lit = layered + network(layered, maps)
+    brighter = np.full((8, 8), np.log(1.1), np.float32)
+    expected = relit(from_unit(layered.numpy())[0], brighter)[16:-16, 16:-16]
+    levels = (lit[0, :, 16:-16, 16:-16].numpy().transpose(1, 2, 0) + 1) * 127.5
+    np.testing.assert_allclose(np.minimum(levels, 255), expected, atol=1.5)
+    assert (lit[..., 0] - layered[..., 0]).abs().max() < 0.02, "it fades out at the box's edges"
 
 
 def test_a_person_who_is_not_found_is_unknown() -> None:

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import estimate_pose, mirror_index, rotation_matrix
-from reenact.face.topology import N_SKIN
-from reenact.rendering.head_mesh import HeadMesh
-from reenact.rendering.skin_flow import (
+from reenact.face.skin_flow import (
     MAX_CHANGE,
     MAX_TURN,
     MOTIONS,
@@ -18,6 +16,8 @@ from reenact.rendering.skin_flow import (
     limited_causes,
     shipped_skin_flow,
 )
+from reenact.face.topology import N_SKIN
+from reenact.rendering.head_mesh import HeadMesh
 from reenact.training.augmentation import Pair
 from reenact.types import Array, Pose
 from support.faces import portrait_target
