@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from reenact.errors import ConfigError, ReenactError
-from reenact.face.geometry import mirrored
+from reenact.face.geometry import estimate_pose, mirrored, to_face_frame, to_image
 from reenact.face.segmentation import person_masks
+from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
 from reenact.rendering.layers import follow_box, in_box
 from reenact.testing.moving_portrait import write_clip
@@ -34,7 +37,7 @@ from reenact.training.sampling import (
 )
 from reenact.training.warp_unet import collate, importance
 from reenact.types import Array
-from support.faces import portrait_target
+from support.faces import deviation_of, portrait_target
 
 
 def write_sliding(folder: Path, name: str, landmarks: Array) -> None:
@@ -169,6 +172,29 @@ def test_an_animated_photo_keeps_its_background() -> None:
     seen = next(person_masks([pair.reference])) > 0.5
     person = pair.person > 127
     assert (person & seen).sum() / (person | seen).sum() > 0.9
+
+
+def test_an_animated_photo_has_the_light_of_its_expression() -> None:
+    """The renderer would change the light of a reference that has kept the truth's light."""
+    target = portrait_target()
+    grey = np.full_like(target.references[0], 150)
+    still = replace(Still.of(target.references[0], target.neutral), image=grey, background=grey)
+    pose = estimate_pose(target.neutral)
+    smile = to_face_frame(target.neutral, pose) + deviation_of(smile_left=1.0, smile_right=1.0)
+    pair = animate(still, target.neutral, to_image(smile, pose))
+    x, y = pair.reference_landmarks[206, :2].round().astype(int)
+    assert np.asarray(pair.reference)[y - 2 : y + 3, x - 2 : x + 3].mean() < 142, "a fold"
+    batch = collate([pair])
+    inside = batch["maps"][0, MapChannel.SKIN].repeat(2, axis=0).repeat(2, axis=1) > 0.5
+    change = torch.exp(torch.from_numpy(batch["maps"][:, MapChannel.SHADING]))
+    assert change.max() > 1.05, "and back"
+    with torch.no_grad():
+        lit = WarpUNet().eval()(*(torch.from_numpy(batch[name]) for name in ("layered", "maps")))
+    before, after = (
+        np.abs(picture - batch["truth"])[0].mean(axis=0)[inside].mean()
+        for picture in (batch["layered"], batch["layered"] + lit.numpy())
+    )
+    assert after < 0.6 * before
 
 
 def test_flipped_landmarks_swap_sides() -> None:
