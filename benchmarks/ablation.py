@@ -25,6 +25,7 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
+import torch.nn.functional as F
 
 from reenact.config import Settings
 from reenact.evaluation import metrics
@@ -58,9 +59,14 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     "everything": {},
     "coarse repair beside the face": {
         "models.warp_unet._COARSE": 1,
-        "rendering.warp_unet.VERSION": 0,  # converted networks are cached by version
+        "rendering.warp_unet.VERSION": 0,
     },
-    "repair": {"rendering.warp_unet.add_residual": lambda *_: None},
+    "repair": {
+        "models.warp_unet.F.pixel_shuffle": lambda found, factor: F.interpolate(
+            0 * found[:, :3], scale_factor=float(factor)
+        ),
+        "rendering.warp_unet.VERSION": -1,
+    },
     "damping of small motions": {"rendering.head_mesh._damped_pose": lambda start, end, _: end},
     "sliding of the skin": {
         "face.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference
@@ -95,7 +101,8 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         ),
     },
 }
-"""The functions and constants that are replaced to leave a mechanism out."""
+"""The functions and constants that are replaced to leave a mechanism out. Converted networks are
+cached by version."""
 
 
 @contextmanager

@@ -77,6 +77,13 @@ REQUIRED: Final = (
 _EYES: Final = {"left_eye_": EYE_RIGHT, "right_eye_": EYE_LEFT}
 """The outline of each eye by the prefix of its points."""
 
+_ABOVE_EYES: Final = {
+    "left_brow": ("left_eye_",),
+    "right_brow": ("right_eye_",),
+    "forehead": ("left_eye_", "right_eye_"),
+}
+"""Points above the eyes, and the eyes that they keep their distance from."""
+
 _OF_IRIS: Final = ("pupil", "iris_edge")
 """Ends of the names of points that move an iris alone."""
 
@@ -176,6 +183,7 @@ def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
     if tracked is None:
         _check_spread(places)
         face = _laid_face(points)
+        points = {**dict(_above_eyes(points, face)), **points}
     else:
         face = tracked.astype(np.float64)
     pose = estimate_pose(face.astype(np.float32))
@@ -200,6 +208,21 @@ def _laid_face(points: Points) -> NDArray[np.float64]:
     face[:, :2] = scale * face[:, :2] @ turn.T + shift
     face[:, 2] *= scale
     return face
+
+
+def _above_eyes(
+    points: Points, face: NDArray[np.float64]
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield where brows and forehead of a laid face, (478, 3) px, belong if they are not given.
+
+    They move with the eyes. A spline alone would go on with the stretch from eyes to nose, which
+    gives an animal with a long nose a forehead as long.
+    """
+    for name, prefixes in _ABOVE_EYES.items():
+        corners = [prefix + end for prefix in prefixes for end in ("outer", "inner")]
+        shift = np.mean([points[corner] - face[POINTS[corner], :2] for corner in corners], axis=0)
+        x, y = (face[POINTS[name], :2] + shift).tolist()
+        yield name, (x, y)
 
 
 def _goals(

@@ -82,6 +82,20 @@ def test_a_wider_turned_face_is_met(tmp_path: Path) -> None:
         assert np.abs(fitted[POINTS[name], :2] - place).max() < 2.5, name
 
 
+def test_a_long_nose_gives_no_long_forehead() -> None:
+    """An animal's nose and mouth are far below its eyes; of its forehead nothing is known."""
+    points = {name: named()[name] for name in REQUIRED}
+    eyes = np.mean([place for name, place in points.items() if "eye" in name], axis=0)
+    long = {
+        name: (x, y if "eye" in name else eyes[1] + 2 * (y - eyes[1]))
+        for name, (x, y) in points.items()
+    }
+    usual, fitted = fit_landmarks(points), fit_landmarks(long)
+    heights = [eyes[1] - face[POINTS["forehead"], 1] for face in (usual, fitted)]
+    assert heights[1] < 1.8 * heights[0]
+    assert fitted[POINTS["left_brow"], 1] > fitted[POINTS["forehead"], 1]
+
+
 OUTLINE = ("left_eye_outer", "left_eye_inner", "left_eye_top", "left_eye_bottom")
 
 
