@@ -121,6 +121,11 @@ class WarpUNet(nn.Module):
         super().__init__()
         self.config = config or WarpUNetConfig()
         channels = self.config.channels
+        # A buffer, because a captured CUDA graph cannot copy constants from the host.
+        self.channel_shares: Tensor
+        self.register_buffer(
+            "channel_shares", torch.tensor(CHANNELS)[:, None, None], persistent=False
+        )
         self.repair = _UNet(3 * STEM**2 + MAP_CHANNELS * MAP_STEM**2, channels)
         self.picture_head = nn.Conv2d(channels[0], 3 * STEM**2, 3, padding=1)
         nn.init.zeros_(self.picture_head.weight)
@@ -130,7 +135,7 @@ class WarpUNet(nn.Module):
     def forward(self, layered: Tensor, maps: Tensor) -> Tensor:
         """Return the residual; see the class's docstring."""
         change = _enlarged(maps[:, MapChannel.SHADING, None], MAP_STEM)
-        gain = torch.exp(change * change.new_tensor(CHANNELS)[:, None, None])
+        gain = torch.exp(change * self.channel_shares)
         shading = (gain - 1) * (layered + (1 + 2 * DARK))
         face, mouth, unseen = (
             maps[:, channel, None]
