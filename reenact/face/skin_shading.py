@@ -74,14 +74,17 @@ def on_atlas(places: Array, side: int) -> Array:
     return np.asarray((scaled + 1) * np.float32(side / 2), np.float32)
 
 
-def sampled(atlas: Array, places: Array) -> Array:
-    """Sample an atlas, (G, G), bilinearly at places on the canonical face, iod (H, W, 2).
+def sampled(atlas: Array, x: Array, y: Array) -> Array:
+    """Sample an atlas, (G, G), bilinearly at places on the canonical face, iod (H, W) each.
 
     It is 0 beyond the atlas.
     """
-    x, y = np.moveaxis(on_atlas(places, len(atlas)), -1, 0)
-    values = cv2.remap(atlas, np.ascontiguousarray(x), np.ascontiguousarray(y), cv2.INTER_LINEAR)
-    return np.asarray(values, np.float32)
+    zoom = len(atlas) / 2 / _HALF_SIDE
+    across, down = (
+        (plane - np.float32(middle - _HALF_SIDE)) * np.float32(zoom)
+        for plane, middle in zip((x, y), _MIDDLE, strict=True)
+    )
+    return np.asarray(cv2.remap(atlas, across, down, cv2.INTER_LINEAR), np.float32)
 
 
 def relit(picture: NDArray[np.uint8], log_change: Array) -> Array:

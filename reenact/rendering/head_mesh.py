@@ -197,8 +197,8 @@ class HeadMesh:
             cv2.medianBlur(plane, 3, dst=smooth)
         _fill_openings(result, points, (reference, drive), poses, size_px, teeth_end=teeth_end)
         covers = planes[MapChannel.MOUTH] + planes[MapChannel.EYES]
-        places = result[..., MapChannel.ATLAS_X : MapChannel.ATLAS_Z] * 2
-        planes[MapChannel.SHADING] = sampled(shading, places) * (is_face - covers)
+        places = planes[MapChannel.ATLAS_X] * 2, planes[MapChannel.ATLAS_Y] * 2
+        planes[MapChannel.SHADING] = sampled(shading, *places) * (is_face - covers)
         return result
 
 
