@@ -156,7 +156,7 @@ def explained(shading: SkinShading, changes: Sequence[LightChange]) -> float:
 def _atlas() -> tuple[NDArray[np.int32], Array]:
     """Return the triangle in each px of the atlas, (SIDE, SIDE), and its vertices, (478, 2)."""
     face = canonical_face()
-    points = on_atlas(face[:, :2], SIDE)
+    points = np.stack(on_atlas(face[:, 0], face[:, 1], SIDE), axis=1)
     return rasterise(points, _triangles(), SIDE, -face[:, 2]), points
 
 

@@ -68,10 +68,11 @@ class SkinShading:
         return np.clip(change, -MAX_LOG, MAX_LOG)
 
 
-def on_atlas(places: Array, side: int) -> Array:
-    """Return places on the canonical face, iod (..., 2), in px of an atlas with this side."""
-    scaled = (places - np.array(_MIDDLE, np.float32)) / np.float32(_HALF_SIDE)
-    return np.asarray((scaled + 1) * np.float32(side / 2), np.float32)
+def on_atlas(x: Array, y: Array, side: int) -> tuple[Array, Array]:
+    """Return places on the canonical face, iod, in px of an atlas with this side."""
+    zoom = np.float32(side / 2 / _HALF_SIDE)
+    left, top = (np.float32(middle - _HALF_SIDE) for middle in _MIDDLE)
+    return (x - left) * zoom, (y - top) * zoom
 
 
 def sampled(atlas: Array, x: Array, y: Array) -> Array:
@@ -79,12 +80,8 @@ def sampled(atlas: Array, x: Array, y: Array) -> Array:
 
     It is 0 beyond the atlas.
     """
-    zoom = len(atlas) / 2 / _HALF_SIDE
-    across, down = (
-        (plane - np.float32(middle - _HALF_SIDE)) * np.float32(zoom)
-        for plane, middle in zip((x, y), _MIDDLE, strict=True)
-    )
-    return np.asarray(cv2.remap(atlas, across, down, cv2.INTER_LINEAR), np.float32)
+    values = cv2.remap(atlas, *on_atlas(x, y, len(atlas)), cv2.INTER_LINEAR)
+    return np.asarray(values, np.float32)
 
 
 def relit(picture: NDArray[np.uint8], log_change: Array) -> Array:
