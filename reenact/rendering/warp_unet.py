@@ -5,6 +5,7 @@ Importing this module loads no torch.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import tee
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
+from reenact.errors import ModelError
 from reenact.face.body_placement import reference_bodies
 from reenact.face.geometry import estimate_pose, square_to_crop, transform_points
 from reenact.face.segmentation import by_colour, person_masks, shows_person
@@ -49,6 +51,8 @@ from reenact.types import Array, Body, Drive, Image, Pose, Target
 if TYPE_CHECKING:
     from torch import nn
 
+_log = logging.getLogger(__name__)
+
 
 class WarpUNetRenderer:
     """The live generator. One thread calls it.
@@ -72,12 +76,21 @@ class WarpUNetRenderer:
     def prepare(self, target: Target) -> None:
         """Load the weights unless they are loaded, and split the references into layers.
 
-        Raises ModelError if the weights are missing, damaged or of another architecture.
+        The shipped weights draw a target whose own do not load, with a warning.
+
+        Raises ModelError if the weights of the settings are missing, damaged or of another
+        architecture or version.
         """
         self._side_px = side_px = network_side(target.extent)
         weights = self._settings.weights or target.weights or ""
         if self._loaded != weights:
-            self._load(Path(weights) if weights else SHIPPED_WEIGHTS)
+            try:
+                self._load(Path(weights) if weights else SHIPPED_WEIGHTS)
+            except ModelError as error:
+                if weights != target.weights:
+                    raise
+                _log.warning("%s Until then, the shipped weights draw it.", error)
+                self._load(SHIPPED_WEIGHTS)
             self._loaded = weights
         self._to_network = square_to_crop((0, 0, target.crop_size), side_px)
         landmarks = transform_points(target.landmarks, self._to_network)

@@ -27,8 +27,9 @@ from torch import nn
 from reenact.errors import ModelError, ReenactError, TargetError, counted
 from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
 from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS, read_config
-from reenact.models.weights import header_of
+from reenact.models.weights import header_of, load_model
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
 from reenact.targets.target_training import (
@@ -140,7 +141,7 @@ def _choose_start(start: Path | None) -> Path:
         return SHIPPED_WEIGHTS
     header_of(start, ARCHITECTURE)
     try:
-        read_config(start)
+        load_model(start, WarpUNet(read_config(start)), ARCHITECTURE)
     except ModelError:
         log.warning("%s is of another version; training starts from the shipped weights.", start)
         return SHIPPED_WEIGHTS

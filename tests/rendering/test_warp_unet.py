@@ -222,6 +222,24 @@ def test_weights_of_another_version_are_told_from_damaged_ones(tmp_path: Path) -
         opened("warp_unet", portrait_target(), weights=str(old))
 
 
+def test_a_target_whose_own_weights_do_not_load_is_drawn_with_the_shipped_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was trained by an earlier version, whose network saw fewer maps."""
+    state = WarpUNet().state_dict()
+    state["repair.stem.0.0.weight"] = state["repair.stem.0.0.weight"][:, :-4]
+    old = tmp_path / "weights.safetensors"
+    save_model(old, state, {"architecture": "warp_unet", "config": "{}"})
+    target = portrait_target()
+    trained = dataclasses.replace(target, weights=str(old))
+    drawn = opened("warp_unet", trained).render(drive(target.neutral))
+    assert "train it again" in caplog.text
+    assert "the shipped weights draw it" in caplog.text
+    np.testing.assert_array_equal(drawn, opened("warp_unet", target).render(drive(target.neutral)))
+    with pytest.raises(ModelError, match="train it again"):
+        opened("warp_unet", target, weights=str(old))
+
+
 def test_weights_of_another_network_are_named_as_such() -> None:
     fusion = Path(registry.__file__).parent / "assets" / "landmark_fusion.safetensors"
     with pytest.raises(ModelError, match="model of landmark_fusion, not of warp_unet"):

@@ -135,7 +135,9 @@ def test_a_target_is_trained_once_at_a_time(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("config", ['{"max_residual_flow": 0.25}', "{}"])
 def test_weights_of_another_version_give_way_to_the_shipped_ones(
+    config: str,
     store: TargetStore,
     narrow_weights: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,7 +146,7 @@ def test_weights_of_another_version_give_way_to_the_shipped_ones(
     weights = store.weights_path("me")
     assert weights is not None
     monkeypatch.setattr(fine_tuning, "SHIPPED_WEIGHTS", narrow_weights)
-    facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
+    facts = {"architecture": "warp_unet", "config": config}
     save_model(weights, {"bias": torch.zeros(1)}, facts)
     train_briefly(store, monkeypatch, steps=2)
     assert "is of another version" in caplog.text
