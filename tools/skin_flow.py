@@ -60,18 +60,27 @@ _MIRROR_FLOW: Final = np.array([-1, 1], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class FlowResidual:
-    """The motion that the mesh leaves unexplained in one pair of frames.
+class FaceChange:
+    """The causes of what is measured in one pair of frames.
 
     Attributes:
         motion: (5,), `MOTIONS`.
         change: (478, 3), the change of shape in the face frame, iod.
-        skin: (468, 2), residual flow at the landmarks, iod along the driven head's `head_axes`.
-        known: (468,) bool, where the flow was measured.
     """
 
     motion: Array
     change: Array
+
+
+@dataclass(frozen=True, slots=True)
+class FlowResidual(FaceChange):
+    """The motion that the mesh leaves unexplained in one pair of frames.
+
+    Attributes:
+        skin: (468, 2), residual flow at the landmarks, iod along the driven head's `head_axes`.
+        known: (468,) bool, where the flow was measured.
+    """
+
     skin: Array
     known: NDArray[np.bool_]
 
@@ -106,11 +115,7 @@ def measure(pair: Pair, person: NDArray[np.uint8] | None, mesh: HeadMesh) -> Flo
 
 def fit(residuals: Sequence[FlowResidual], components: Array) -> SkinFlow:
     """Fit a `SkinFlow` with these components to the residuals."""
-    causes = limited_causes(
-        np.stack([residual.motion for residual in residuals]),
-        np.stack([residual.change for residual in residuals]),
-        components,
-    ).astype(np.float64)
+    causes = causes_of(residuals, components)
     flows = np.stack([residual.skin for residual in residuals])
     known = np.stack([residual.known for residual in residuals])
     ridges = np.full(causes.shape[1], RIDGE[1])
@@ -128,6 +133,13 @@ def fit(residuals: Sequence[FlowResidual], components: Array) -> SkinFlow:
             weights = _HUBER_IOD / np.maximum(error, _HUBER_IOD)
         skin[place] = solution
     return SkinFlow(components, skin)
+
+
+def causes_of(changes: Sequence[FaceChange], components: Array) -> NDArray[np.float64]:
+    """Return the causes of pairs of frames, (N, C), see `limited_causes`."""
+    motions = np.stack([one.motion for one in changes])
+    shapes = np.stack([one.change for one in changes])
+    return limited_causes(motions, shapes, components).astype(np.float64)
 
 
 def principal_components(changes: Array, count: int) -> Array:

@@ -23,16 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import (
-    Triangles,
     canonical_face,
     estimate_pose,
     mirrored_deviation,
     to_face_frame,
     yaw_sine,
 )
-from reenact.face.skin_flow import MOTIONS, head_motion, limited_causes, shipped_skin_flow
-from reenact.face.skin_shading import ASSET, DARK, SkinShading, on_atlas
-from reenact.face.topology import N_LANDMARKS
+from reenact.face.skin_flow import MOTIONS, head_motion, shipped_skin_flow
+from reenact.face.skin_shading import ASSET, DARK, MAX_LOG, SkinShading, on_atlas
 from reenact.models.warp_unet_inputs import MapChannel
 from reenact.progress import progress_bar
 from reenact.rendering.driven_skin import visible_lips
@@ -40,9 +38,9 @@ from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import interpolate, rasterise, source_map, warp_image
 from reenact.training.augmentation import Pair, Rng
 from reenact.training.sampling import load_clips
-from reenact.types import Array, Pose
+from reenact.types import Array
 from tools import ASSETS
-from tools.skin_flow import MIRRORED_MOTION, draw_frames, pair_of
+from tools.skin_flow import MIRRORED_MOTION, FaceChange, causes_of, draw_frames, pair_of
 
 SIDE: Final = 64
 """Side of the atlas, px."""
@@ -52,9 +50,6 @@ RIDGE: Final = 0.2
 number of components were chosen on training people who were left out of the fit."""
 
 _BLUR_PX: Final = 1.5
-_MAX_LOG: Final = 0.4
-"""A larger logarithm of the ratio is a shadow, hair or an error of the warp."""
-
 _MAX_YAW_SINE: Final = 0.45
 _MIN_SHOWN: Final = 0.6
 """Share of a place's surroundings that has to be skin."""
@@ -64,17 +59,13 @@ _FADE_PX: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class LightChange:
+class LightChange(FaceChange):
     """The change of the light between the warped reference and the truth of a pair.
 
     Attributes:
-        motion: (5,), `MOTIONS`.
-        change: (478, 3), the change of shape in the face frame, iod.
         light: (SIDE, SIDE) logarithm of the change on the atlas, median 0; 0 where unknown.
     """
 
-    motion: Array
-    change: Array
     light: Array
 
     def mirrored(self) -> LightChange:
@@ -86,7 +77,8 @@ class LightChange:
 
 def measure(pair: Pair) -> LightChange:
     """Compare the light of a pair's truth with that of the warped reference."""
-    faces, poses = (pair.reference_landmarks, pair.truth_landmarks), poses_of(pair)
+    faces = pair.reference_landmarks, pair.truth_landmarks
+    poses = estimate_pose(faces[0]), estimate_pose(faces[1])
     reference, driven = map(visible_lips, faces, poses)
     true = np.asarray(pair.truth)
     size = len(true)
@@ -108,13 +100,9 @@ def measure(pair: Pair) -> LightChange:
     return LightChange(
         head_motion(*poses),
         to_face_frame(driven, poses[1]) - to_face_frame(reference, poses[0]),
-        np.clip(light, -_MAX_LOG, _MAX_LOG).astype(np.float32),
+        # A larger change is a shadow, hair or an error of the warp.
+        np.clip(light, -MAX_LOG, MAX_LOG).astype(np.float32),
     )
-
-
-def poses_of(pair: Pair) -> tuple[Pose, Pose]:
-    """Return the poses of a pair's reference and truth."""
-    return estimate_pose(pair.reference_landmarks), estimate_pose(pair.truth_landmarks)
 
 
 def fit(changes: Sequence[Sequence[LightChange]], components: Array) -> SkinShading:
@@ -124,11 +112,7 @@ def fit(changes: Sequence[Sequence[LightChange]], components: Array) -> SkinShad
     squares = np.zeros(count)
     for own in changes:
         both = [*own, *(change.mirrored() for change in own)]
-        causes = limited_causes(
-            np.stack([change.motion for change in both]),
-            np.stack([change.change for change in both]),
-            components,
-        ).astype(np.float64)
+        causes = causes_of(both, components)
         light = np.stack([change.light.ravel() for change in both])
         weight = 1 / max(float(light.std()), 1e-3)
         products += weight * causes.T @ causes
@@ -142,14 +126,10 @@ def fit(changes: Sequence[Sequence[LightChange]], components: Array) -> SkinShad
 
 def explained(shading: SkinShading, changes: Sequence[LightChange]) -> float:
     """Return the share of the changes' squares that is explained."""
-    left = total = 0.0
-    for change in changes:
-        causes = limited_causes(change.motion, change.change, shading.components)
-        predicted = np.tensordot(causes, shading.light, 1)
-        known = change.light != 0
-        left += float(np.square(change.light - predicted)[known].sum())
-        total += float(np.square(change.light).sum())
-    return 1 - left / max(total, 1e-9)
+    predicted = np.tensordot(causes_of(changes, shading.components), shading.light, 1)
+    light = np.stack([change.light for change in changes])
+    left = np.square(light - predicted)[light != 0].sum()
+    return float(1 - left / max(np.square(light).sum(), 1e-9))
 
 
 @lru_cache(maxsize=1)
@@ -157,12 +137,7 @@ def _atlas() -> tuple[NDArray[np.int32], Array]:
     """Return the triangle in each px of the atlas, (SIDE, SIDE), and its vertices, (478, 2)."""
     face = canonical_face()
     points = np.stack(on_atlas(face[:, 0], face[:, 1], SIDE), axis=1)
-    return rasterise(points, _triangles(), SIDE, -face[:, 2]), points
-
-
-def _triangles() -> Triangles:
-    triangles = head_mesh().triangles
-    return np.asarray(triangles[triangles.max(axis=1) < N_LANDMARKS], np.int32)
+    return rasterise(points, head_mesh().face_triangles, SIDE, -face[:, 2]), points
 
 
 def atlas_mask() -> NDArray[np.bool_]:
@@ -174,10 +149,11 @@ def atlas_mask() -> NDArray[np.bool_]:
 def atlas_places(landmarks: Array) -> Array:
     """Return where a face shows each px of the atlas, (SIDE, SIDE, 2), in the landmarks' px."""
     cells, points = _atlas()
-    return np.asarray(interpolate(cells, points, _triangles(), landmarks[:, :2]), np.float32)
+    return interpolate(cells, points, head_mesh().face_triangles, landmarks[:, :2])
 
 
 def _sampled(picture: NDArray[Any], places: Array) -> Array:
+    """Sample a picture, (S, S), at its px, (H, W, 2); it is 0 outside, which counts as unknown."""
     x, y = (np.ascontiguousarray(axis) for axis in np.moveaxis(places, -1, 0))
     return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR), np.float32)
 
@@ -187,9 +163,9 @@ def measure_people(folder: Path, cache: Path, pairs: int, rng: Rng) -> dict[str,
     frames = list(draw_frames(load_clips(folder, cache), pairs, rng))
     changes: dict[str, list[LightChange]] = {}
     for clip, first, second in progress_bar(frames, desc=folder.name, unit="pair"):
-        pair = pair_of(clip, first, second)
-        if max(abs(yaw_sine(pose.rotation)) for pose in poses_of(pair)) < _MAX_YAW_SINE:
-            changes.setdefault(clip.identity, []).append(measure(pair))
+        poses = (estimate_pose(clip.landmarks[frame]) for frame in (first, second))
+        if max(abs(yaw_sine(pose.rotation)) for pose in poses) < _MAX_YAW_SINE:
+            changes.setdefault(clip.identity, []).append(measure(pair_of(clip, first, second)))
     return changes
 
 

@@ -48,12 +48,19 @@ class SkinFlow:
 
     def moved(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
         """Move a reference's landmarks to the skin under the driven ones; all are (478, 3) px."""
-        change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
-        causes = limited_causes(head_motion(*poses), change, self.components)
+        causes = causes_between(reference, drive, poses, self.components)
         shift = (causes @ self._of_causes).reshape(N_SKIN, 2) @ head_axes(poses[0]).T
         moved = reference.astype(np.float32)
         moved[:N_SKIN, :2] += shift * np.float32(poses[0].scale)
         return moved
+
+
+def causes_between(
+    reference: Array, drive: Array, poses: tuple[Pose, Pose], components: Array
+) -> Array:
+    """Return the causes, (C,), between two faces, (478, 3) px each, with these poses."""
+    change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
+    return limited_causes(head_motion(*poses), change, components)
 
 
 def limited_causes(motion: Array, change: Array, components: Array) -> Array:

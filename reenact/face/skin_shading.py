@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.geometry import to_face_frame
-from reenact.face.skin_flow import MOTIONS, head_motion, limited_causes, shipped_skin_flow
+from reenact.face.skin_flow import MOTIONS, causes_between, shipped_skin_flow
 from reenact.storage import read_asset
 from reenact.types import Array, Pose
 
@@ -61,8 +60,7 @@ class SkinShading:
             drive: (478, 3) landmarks of the face that is drawn.
             poses: of both.
         """
-        shape = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
-        causes = limited_causes(head_motion(*poses), shape, self.components)
+        causes = causes_between(reference, drive, poses, self.components)
         side = self.light.shape[-1]
         change = (causes @ self.light.reshape(len(causes), -1)).reshape(side, side)
         return np.clip(change, -MAX_LOG, MAX_LOG)

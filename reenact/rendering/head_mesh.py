@@ -112,7 +112,9 @@ class HeadMesh:
         used = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT + IRIS_LEFT)
         self.triangles: Triangles = used[triangulate(plane[used])].astype(np.int32)
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
-        self._loose_skin = LooseSkin(self.triangles[self._is_face])
+        self.face_triangles: Triangles = self.triangles[self._is_face]
+        """The triangles whose corners are all landmarks."""
+        self._loose_skin = LooseSkin(self.face_triangles)
 
     def vertices(
         self,
