@@ -43,6 +43,7 @@ from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.segmentation import person_masks
 from reenact.face.topology import OVAL
 from reenact.registry import load
+from reenact.rendering.inpainting import diffused
 from reenact.rendering.openings import mouth_sources
 from reenact.storage import write_json
 from reenact.types import Array, Image, Renderer
@@ -87,6 +88,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     "visible edges of the lips": {
         f"rendering.{user}.visible_lips": lambda face, pose: face for user in ("layers", "painter")
     },
+    "texture of the wall": {"rendering.inpainting.textured": diffused},
     "edge of a widening cheek": {
         "rendering.head_mesh.inside_outline": lambda reference, poses: reference
     },

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reenact.face.geometry import region_mask
 from reenact.face.topology import OVAL
 from reenact.imaging import in_bytes
+from reenact.rendering.inpainting import diffused
 from reenact.types import Array, Image
 
 _MIN_PERSON: Final = 32
@@ -26,9 +27,6 @@ _FILLED_DILATION: Final = 5 / 256
 
 _FACE_DILATION: Final = 25 / 256
 """Kernel that dilates the face, which is part of the person whatever the segmentation says."""
-
-_INPAINT_SIDE_PX: Final = 160
-"""Side to which the picture is reduced for inpainting."""
 
 _COVERAGE: Final = (0.05, 0.3)
 """Refined coverage that becomes 0 and 1 in the alpha without a rim."""
@@ -61,7 +59,6 @@ _MIRRORED_HAIR: Final = 0.7
 """Depth to which hair is mirrored at the edge, as a share of its depth above the forehead: a second
 forehead above the hair would be seen at once."""
 
-_INPAINT_RADIUS_PX: Final = 3
 _SOFT: Final = 1 / 256
 """Blur of masks, as a share of the side."""
 
@@ -71,25 +68,40 @@ def without_person(image: Image, person: NDArray[np.uint8]) -> Image:
 
     `person` is their coverage, (S, S), 0 to 255. A picture that people fill is returned unchanged.
     """
-    hidden = _dilated_person(person, _HIDDEN_DILATION)
+    hidden = hidden_in(image, person)
     if hidden.all():
         return image
-    return _filled_in(image, hidden, hidden.astype(np.float32))
+    return _blended(image, diffused(image, hidden), hidden.astype(np.float32))
+
+
+def hidden_in(picture: Image, person: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the pixels of a picture, uint8 (H, W, 3), that people hide: uint8 (H, W), 1: hidden.
+
+    `person` is their coverage, uint8 of any size, 255: full.
+    """
+    people = np.asarray(cv2.resize(person, picture.shape[1::-1]), np.uint8)
+    return _dilated_person(people, _HIDDEN_DILATION)
 
 
 def layers_of(
-    image: Image, person: NDArray[np.uint8], landmarks: Array
+    image: Image, person: NDArray[np.uint8], landmarks: Array, filled: Image | None = None
 ) -> tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
     """Split a picture into the background and the person whom the landmarks name.
 
-    `person` is the coverage by all people, (S, S), 0 to 255. If it is 0 at the face, or people fill
-    the picture, the background is the picture and both alphas are 255 everywhere.
+    If the landmarks' person is not covered, or people fill the picture, the background is the
+    picture and both alphas are 255 everywhere.
+
+    Args:
+        image: uint8 (S, S, 3) RGB.
+        person: coverage by all people, uint8 (S, S), 255: full.
+        landmarks: (478, 3) px.
+        filled: the picture with all pixels of `hidden_in` filled; None: they are `diffused`.
 
     Returns:
         The background, uint8 (S, S, 3) RGB, in which other people remain; and the person's alpha
         twice, uint8 (S, S): with a rim of background, so that no hair is missed, and without it.
     """
-    hidden = _dilated_person(person, _HIDDEN_DILATION)
+    hidden = hidden_in(image, person)
     size = len(image)
     _, labels = cv2.connectedComponents(_dilated_person(person, _FILLED_DILATION))
     column, row = np.clip(np.round(landmarks[:468, :2]), 0, size - 1).astype(int).T
@@ -103,7 +115,8 @@ def layers_of(
     alpha = in_bytes(_blurred(np.maximum(inside, around.astype(np.float32) / 255)))
     reach_px = max(2, round(_RIM * size))
     fine = in_bytes(refined(person.astype(np.float32) / 255, image, reach_px, _COVERAGE))
-    return _filled_in(image, hidden, inside), alpha, np.minimum(alpha, np.maximum(fine, face))
+    filled = diffused(image, hidden) if filled is None else filled
+    return _blended(image, filled, inside), alpha, np.minimum(alpha, np.maximum(fine, face))
 
 
 def closed_above(
@@ -239,20 +252,10 @@ def _dilated(mask: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.dilate(mask, np.ones((kernel, kernel), np.uint8)), np.uint8)
 
 
-def _filled_in(image: Image, hidden: NDArray[np.uint8], alpha: Array) -> Image:
-    """Inpaint the hidden pixels (Bertalmio 2001), and blend the result in by a blurred alpha.
-
-    Lines of the background go on behind the person.
-    """
-    small = (_INPAINT_SIDE_PX, _INPAINT_SIDE_PX)
-    filled = cv2.inpaint(
-        cv2.resize(image, small, interpolation=cv2.INTER_AREA),
-        cv2.resize(hidden, small, interpolation=cv2.INTER_NEAREST),
-        _INPAINT_RADIUS_PX,
-        cv2.INPAINT_NS,
-    )
-    inpainted = cv2.resize(filled, image.shape[1::-1]).astype(np.float32)
-    return np.asarray(image + _blurred(alpha)[..., None] * (inpainted - image), np.uint8)
+def _blended(image: Image, filled: Image, alpha: Array) -> Image:
+    """Blend a filled picture into another by a blurred alpha."""
+    change = filled.astype(np.float32) - image
+    return np.asarray(image + _blurred(alpha)[..., None] * change, np.uint8)
 
 
 def _blurred(mask: Array) -> Array:

@@ -152,6 +152,7 @@ class Reference:
         side_px: int = NETWORK_PX,
         body: Body = HEAD_ALONE,
         *,
+        filled: Image | None = None,
         on_white: bool = False,
     ) -> Reference:
         """Split a picture.
@@ -162,12 +163,13 @@ class Reference:
             landmarks: (478, 3) px of the picture.
             side_px: its side in the network's px.
             body: motions of torso and hair in it.
+            filled: see `layers_of`.
             on_white: True if the coverage is the picture's own alpha, with which it was composited
                 on white.
         """
         size = len(picture)
         people = np.asarray(cv2.resize(coverage, (size, size)), np.uint8)
-        background, alpha, rimless = layers_of(picture, people, landmarks)
+        background, alpha, rimless = layers_of(picture, people, landmarks, filled)
         if on_white:
             background, rimless = np.full_like(picture, 255), people
         person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, _shut(picture, landmarks)))

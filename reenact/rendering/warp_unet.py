@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import tee
+from itertools import repeat, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,9 +33,10 @@ from reenact.models.warp_unet_inputs import (
     read_config,
 )
 from reenact.registry import RendererSpec
-from reenact.rendering.background import closed_above
+from reenact.rendering.background import closed_above, hidden_in
 from reenact.rendering.compositing import edge_fade, within_plate
 from reenact.rendering.head_mesh import steadied
+from reenact.rendering.inpainting import backgrounds
 from reenact.rendering.layers import (
     Corner,
     Reference,
@@ -96,19 +97,16 @@ class WarpUNetRenderer:
         landmarks = transform_points(target.landmarks, self._to_network)
         own = target.alphas is not None
         people = _coverage(target, side_px, landmarks) if target.alphas is None else target.alphas
-        rows = zip(
-            target.references, target.landmarks, people, reference_bodies(target), strict=True
-        )
+        shown = zip(target.references, people, target.landmarks, strict=True)
         first_row = within_plate(target, target.crop_size)[0].start
+        closed = [closed_above(*row[:2], first_row, row[2], exact=own) for row in shown]
+        filled: Iterable[Image | None] = repeat(None)
+        if not own:
+            filled = backgrounds((layer[0], hidden_in(*layer)) for layer in closed)
+        rows = zip(closed, target.landmarks, reference_bodies(target), filled, strict=False)
         references = [
-            Reference.of(
-                *closed_above(image, person, first_row, points, exact=own),
-                points,
-                side_px,
-                body,
-                on_white=own,
-            )
-            for image, points, person, body in rows
+            Reference.of(*layer, points, side_px, body, filled=behind, on_white=own)
+            for layer, points, body, behind in rows
         ]
         fade = edge_fade(target, side_px // MAP_STEM)
         # Two painters, because a picture cross-fades between two references.

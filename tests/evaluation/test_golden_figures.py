@@ -27,9 +27,9 @@ TOLERANCES = {"psnr": 0.15, "face_psnr": 0.15, "mesh_psnr": 0.15}
 OTHER_TOLERANCE = 0.01
 
 GENERATED = {
-    "psnr": (32.45, 0.5),
+    "psnr": (31.84, 0.5),
     "ssim": (0.952, 0.008),
-    "face_psnr": (31.87, 0.5),
+    "face_psnr": (31.19, 0.5),
     "face_ssim": (0.957, 0.008),
     "mesh_psnr": (31.86, 0.5),
     "sharpness": (1.04, 0.06),
@@ -39,8 +39,9 @@ GENERATED = {
     "flicker": (0.109, 0.04),
 }
 """Of `warp_unet` on the portrait that turns, its mirror image included: figure and tolerance. The
-generated truth has no inside of the mouth, and its lips end at the landmarks, so that drawn teeth
-and visible edges of lips count as errors."""
+generated truth has no inside of the mouth, its lips end at the landmarks, and its wall is stretched
+behind the head, so that drawn teeth, visible edges of lips and the wall's texture count as
+errors."""
 
 VAL: dict[str, dict[str, float]] = {
     "copy": {"psnr": 17.001, "ssim": 0.646, "face_psnr": 16.057, "mesh_psnr": 16.150},
