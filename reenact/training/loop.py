@@ -8,6 +8,7 @@ A recipe owns its networks and its step; the loop owns everything else. Processe
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import json
 import logging
@@ -211,7 +212,11 @@ def _launch(device: str) -> Fabric:
         # pass saved for the backward pass.
         strategy=DDPStrategy(forward_sync_buffers=False) if world > 1 else "auto",
     )
+    joined = torch.distributed.is_available() and torch.distributed.is_initialized()
     fabric.launch()
+    if fabric.world_size > 1 and not joined:
+        # Threads of the process group that still run when a process ends could abort it.
+        atexit.register(torch.distributed.destroy_process_group)
     return fabric
 
 
