@@ -105,7 +105,7 @@ def textured(image: Image, hidden: NDArray[np.uint8]) -> Image:
 
 
 def diffused(image: Image, hidden: NDArray[np.uint8]) -> Image:
-    """Fill the hidden pixels smoothly, in a thirtieth of the time (Bertalmio 2001).
+    """Fill the hidden pixels smoothly, in a twentieth of the time (Bertalmio 2001).
 
     Arguments and result are those of `textured`. Lines go on, but everything is blurred.
     """
