@@ -139,12 +139,15 @@ def to_turned(clip: Clip, more_deg: float) -> Clip:
     return replace(clip, usable=np.append(clip.usable[least], clip.usable[more]))
 
 
-def from_turned(clip: Clip, less_deg: float) -> Clip:
-    """Return a clip of its most turned frame and all frames turned by this much less, if any."""
+def from_turned(clip: Clip, less_deg: float, at_most_deg: float) -> Clip:
+    """Return a clip of its most turned frame and all frames turned by this much less, if any.
+
+    The first frame is turned by at most `at_most_deg`, and by at least half of that or `less_deg`.
+    """
     yaw = yaws_deg(clip)
-    most = int(np.abs(yaw).argmax())
+    most = int(np.where(np.abs(yaw) <= at_most_deg, np.abs(yaw), -1).argmax())
     less = (yaw[most] - yaw) * np.sign(yaw[most]) > less_deg
-    less &= abs(yaw[most]) > less_deg
+    less &= min(less_deg, at_most_deg / 2) < abs(yaw[most]) <= at_most_deg
     return replace(clip, usable=np.append(clip.usable[most], clip.usable[less]))
 
 
@@ -206,7 +209,7 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"| | {' | '.join(SHOWN)} |")
     clips = (resized(read_clip(video), arguments.size) for video in videos)
     if arguments.turned is not None:
-        clips = (from_turned(clip, arguments.turned) for clip in clips)
+        clips = (from_turned(clip, arguments.turned, arguments.at_most) for clip in clips)
     if arguments.turning is not None:
         clips = (to_turned(clip, arguments.turning) for clip in clips)
     with FaceReader() as reader:
@@ -234,6 +237,7 @@ if __name__ == "__main__":
     parser.add_argument("--weights", default="", help="weight file (default: shipped weights)")
     parser.add_argument("--frames", type=int, default=14, help="number of frames of each clip")
     parser.add_argument("--turned", type=float, help="drive turned frames to others; degrees less")
+    parser.add_argument("--at-most", type=float, default=90, help="turn of these frames; degrees")
     parser.add_argument("--turning", type=float, help="drive others to turned ones; degrees more")
     parser.add_argument("--without", action="append", choices=WITHOUT, help="print only this row")
     parser.add_argument("--json", type=Path, help="output file, figures of the whole generator")

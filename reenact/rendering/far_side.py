@@ -20,7 +20,7 @@ from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.layers import Reference
 from reenact.types import HEAD_ALONE, Array, Image, Pose
 
-_TURNED: Final = 0.14
+_TURNED: Final = 0.07
 """Sine of the angle from which a photo shows one side of the face better than the other."""
 
 _TURNED_BACK: Final = 0.05

@@ -75,10 +75,11 @@ class Painter:
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
-            share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
-            mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
-            self._sources.append(source)
-            person, self._share = _joined(mirrored, person, share)
+            if share.any():
+                share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
+                mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
+                self._sources.append(source)
+                person, self._share = _joined(mirrored, person, share)
         return lay_over(person, reference.background), maps
 
     def moved(self, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from reenact.face.geometry import canonical_face, rotation_matrix, to_image, yaw
 from reenact.models.warp_unet_inputs import FLOW, MapChannel
 from reenact.rendering.far_side import far_share
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference
+from reenact.rendering.layers import Reference, move_person
 from reenact.rendering.painter import Painter
 from reenact.types import Pose
 
@@ -77,6 +79,16 @@ def test_hair_of_the_far_side_stays_where_there_is_none_on_the_near_side(away_de
     shown = (np.abs(picture.astype(int) - hair).max(axis=-1) < 20).sum()
     photographed = (np.abs(photo.person[..., :3].astype(int) - hair).max(axis=-1) < 20).sum()
     assert shown > 0.6 * photographed
+
+
+@pytest.mark.parametrize(("yaw_deg", "pictures"), [(6, 1), (1, 1), (-20, 2)])
+def test_a_hardly_turned_photo_is_mirrored_once_its_far_cheek_is_stretched(
+    yaw_deg: float, pictures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = Mock(wraps=move_person)
+    monkeypatch.setattr("reenact.rendering.painter.move_person", moved)
+    brightness_of_cheeks(photo_of(turned(6)), yaw_deg)
+    assert moved.call_count == pictures
 
 
 def test_a_face_from_the_front_is_not_mirrored() -> None:
