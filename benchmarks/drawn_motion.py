@@ -30,31 +30,28 @@ from reenact.progress import progress_bar
 from reenact.registry import load
 from reenact.targets.clip_files import person_of
 from reenact.training.folds import read_fold
-from reenact.types import Array, Renderer
+from reenact.types import Array, Image, Renderer
 
 GAINS: Final = (0.7, 0.85, 1.15, 1.3, 1.5)
 
 _EYES: Final = np.unique([LID_PAIRS_RIGHT, LID_PAIRS_LEFT])
 PARTS: Final = {
     "brows": (np.unique(BROWS), 0.02, 0.06),
-    "lids": (_EYES, 0.02, 0.03),
+    "eyes": (_EYES, 0.02, 0.03),
     "irises": (_EYES, 0.02, 0.0),
     "mouth": (np.unique(LIPS_OUTER), 0.05, 0.05),
 }
 """The landmarks of each part, the least mean motion of a measured frame, and the margin around
-them in which the picture is compared, iod."""
+them in which the picture is compared, iod. The eyes are the lids."""
 
 
 def with_gain(deviation: Array, part: str, gain: float) -> Array:
     """Return a (478, 3) deviation from the photo with one part's motion multiplied by a gain."""
-    scaled = deviation.copy()
-    if part == "irises":
-        scaled[IRISES] += np.float32(gain - 1) * iris_motion(deviation)
-        return scaled
-    names = {"mouth": "mouth", "lids": "eyes", "brows": "brows"}
-    gains = {name: gain if name == names[part] else 1.0 for name in names.values()}
+    gains = {region: gain if region == part else 1.0 for region in ("mouth", "eyes", "brows")}
     scaled = point_gains(**gains) * deviation
     scaled[IRISES] = deviation[IRISES]
+    if part == "irises":
+        scaled[IRISES] += np.float32(gain - 1) * iris_motion(deviation)
     return scaled
 
 
@@ -84,19 +81,23 @@ def changes(clip: Clip, renderer: Renderer, frames: int) -> dict[str, Array]:
         points = np.ascontiguousarray(clip.landmarks[i])
         pose, true = estimate_pose(points, shape), np.asarray(clip.images[i])
         deviation = to_face_frame(points, pose) - shape
+        plain = drawn(renderer, to_image(shape + deviation, pose))
         for part, (_, least, _) in PARTS.items():
             if motion_of(deviation, part) < least:
                 continue
             box = box_of(points, part, float(pose.scale), len(true))
-            row = []
-            for gain in (1.0, *GAINS):
-                renderer.reset()
-                driven = to_image(shape + with_gain(deviation, part, gain), pose)
-                drawn = renderer.render(landmark_drive(driven))
-                row.append(metrics.psnr(true[box], drawn[box]))
+            faces = (to_image(shape + with_gain(deviation, part, gain), pose) for gain in GAINS)
+            scaled = (drawn(renderer, face) for face in faces)
+            before = metrics.psnr(true[box], plain[box])
+            row = [metrics.psnr(true[box], picture[box]) - before for picture in scaled]
             found.setdefault(part, []).append(row)
-    means = {part: np.mean(rows, axis=0) for part, rows in found.items()}
-    return {part: mean[1:] - mean[0] for part, mean in means.items()}
+    return {part: np.mean(rows, axis=0) for part, rows in found.items()}
+
+
+def drawn(renderer: Renderer, face: Array) -> Image:
+    """Draw a face of (478, 3) crop px by itself."""
+    renderer.reset()
+    return renderer.render(landmark_drive(face))
 
 
 def main(arguments: argparse.Namespace) -> None:

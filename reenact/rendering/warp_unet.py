@@ -6,9 +6,9 @@ Importing this module loads no torch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import repeat, tee
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -99,14 +99,17 @@ class WarpUNetRenderer:
         people = _coverage(target, side_px, landmarks) if target.alphas is None else target.alphas
         shown = zip(target.references, people, target.landmarks, strict=True)
         first_row = within_plate(target, target.crop_size)[0].start
-        closed = [closed_above(*row[:2], first_row, row[2], exact=own) for row in shown]
-        filled: Iterable[Image | None] = repeat(None)
+        closed = [
+            closed_above(image, person, first_row, points, exact=own)
+            for image, person, points in shown
+        ]
+        filled: Sequence[Image | None] = [None] * len(closed)
         if not own:
-            filled = backgrounds((layer[0], hidden_in(*layer)) for layer in closed)
-        rows = zip(closed, target.landmarks, reference_bodies(target), filled, strict=False)
+            filled = backgrounds((image, hidden_in(image, person)) for image, person in closed)
+        rows = zip(closed, target.landmarks, reference_bodies(target), filled, strict=True)
         references = [
-            Reference.of(*layer, points, side_px, body, filled=behind, on_white=own)
-            for layer, points, body, behind in rows
+            Reference.of(*layers, points, side_px, body, filled=behind, on_white=own)
+            for layers, points, body, behind in rows
         ]
         fade = edge_fade(target, side_px // MAP_STEM)
         # Two painters, because a picture cross-fades between two references.
