@@ -353,7 +353,7 @@ def test_a_picture_is_added_as_background_and_the_shape_is_chosen(
     until(lambda: filmed.studio.settings().output.background == "keep", 60.0)
     until(lambda: background.input_value() == "keep")
     assert background_names() == []
-    assert not page.button("Delete this picture …").is_visible()
+    page.button("Delete this picture …").wait_for(state="hidden")
 
 
 def test_a_clap_is_recorded_when_it_is_seen(
@@ -447,7 +447,7 @@ def test_the_page_is_used_by_the_keyboard_alone(page: Page, filmed: Panel) -> No
     page.live()
     page.tab.get_by_role("tab", name="Targets").focus()
     page.tab.keyboard.press("ArrowRight")
-    assert page.tab.get_by_role("tabpanel", name="Expression").is_visible()
+    page.tab.get_by_role("tabpanel", name="Expression").wait_for()
 
 
 def test_a_session_outlives_its_panel_and_errors_are_told(page: Page, filmed: Panel) -> None:

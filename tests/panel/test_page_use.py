@@ -207,11 +207,11 @@ def test_a_renamed_choice_stays_chosen_and_a_removed_one_does_not(page: Page, pa
     dialog.get_by_label("New name").fill("berta")
     dialog.get_by_role("button", name="Save").click()
     page.tab.locator('[data-name="berta"].chosen').wait_for()
-    assert page.button("Start").is_enabled()
+    until(page.button("Start").is_enabled)
     menu(page, "berta", "Remove")
     page.tab.locator('[data-name="berta"]').wait_for(state="detached")
     page.tab.get_by_text("Choose a target.").wait_for()
-    assert page.button("Start").is_disabled()
+    until(page.button("Start").is_disabled)
 
 
 def test_a_name_is_checked_before_files_are_sent(page: Page, panel: Panel) -> None:
