@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.rendering.reference_ranking import SeenFaces
+from reenact.face.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import person_coverage
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose_references, measure_look

@@ -40,7 +40,7 @@ from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.inpainting import diffused
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.rendering.mouth_interior import MouthColours
-from reenact.rendering.reference_ranking import SeenFaces
+from reenact.face.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer, _coverage, person_coverage
 from reenact.targets.library import open_target
 from reenact.targets.surroundings import with_surroundings

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
-from reenact.rendering.reference_ranking import SeenFaces
+from reenact.face.reference_ranking import SeenFaces
 from reenact.types import Array
 from support.faces import opened_mouth, portrait_target, turned
 

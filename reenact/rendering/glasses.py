@@ -1,0 +1,117 @@
+"""Draws a target's glasses as a rigid body in front of its face.
+
+The mesh would bend them with the cheeks and brows, and as if they lay on the temples. So the photo
+is warped without them, and they are drawn over it as they turn with the head: the rims on a curved
+surface that rests on the nose, and each arm stretched from its rim to where it leaves the face.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.face.geometry import to_face_frame, to_image
+from reenact.face.glasses import TEMPLES, Glasses
+from reenact.models.warp_unet_inputs import FLOW, MAP_BLOCK, MAP_STEM
+from reenact.rendering.layers import Reference
+from reenact.rendering.mesh_warp import grid_to_crop
+from reenact.types import Array, Image, Pose
+
+_NOSE: Final = (168, 6)
+"""Landmarks of the nose that glasses rest on."""
+
+_BEHIND: Final = 0.02
+"""Distance of the middle of the glasses behind them, iod."""
+
+_CURVE: Final = 0.3
+"""Distance behind their middle in which glasses are one iod aside of it, iod."""
+
+_CURVED: Final = 1.1
+"""Distance from the middle up to which they are curved, iod."""
+
+_MIN_ARM: Final = 0.05
+"""Minimum length of an arm, iod; it prevents a division by zero."""
+
+
+class GlassesLayer:
+    """The glasses of one picture.
+
+    Args:
+        picture: the picture, with the glasses, uint8 (S, S, 3) RGB.
+        glasses: where they are in it.
+        reference: the picture without them.
+    """
+
+    def __init__(self, picture: Image, glasses: Glasses, reference: Reference) -> None:
+        self._picture, self._alpha = picture, glasses.alpha
+        self._pose, self._side_px = pose, side_px = reference.pose, reference.side_px
+        self._nose = to_face_frame(reference.landmarks[list(_NOSE)], pose)
+        self._depth = float(self._nose[:, 2].mean()) + _BEHIND
+        scale, shift = grid_to_crop(len(picture), side_px)
+        x, y, width, height = cv2.boundingRect(glasses.alpha)
+        corners = np.array([(a, b) for a in (x, x + width) for b in (y, y + height)], np.float32)
+        self._corners, hinges = (
+            self._on_glasses(places * np.float32(scale) + np.float32(shift), pose)
+            for places in (corners, glasses.hinges)
+        )
+        self._hinges = hinges[:, 0]
+
+    def draw(self, person: Image, maps: Array, drive: Array, pose: Pose) -> None:
+        """Draw them over a warped person, uint8 (S, S, 4) RGBA; in place.
+
+        Args:
+            person: the person, of the picture's size.
+            maps: of the same mesh, see `HeadMesh.maps`.
+            drive: (478, 3) driven landmarks, in the network's px.
+            pose: their pose.
+        """
+        shift = (drive[list(_NOSE)] - to_image(self._nose, pose))[:, :2].mean(axis=0)
+        temples = drive[list(TEMPLES), :2] - shift
+        ends = np.concatenate([to_image(self._corners, pose)[:, :2], temples]) + shift
+        side = len(maps)
+        low, high = ends.min(axis=0) / MAP_STEM - 1, ends.max(axis=0) / MAP_STEM + 1
+        blocks = np.stack([np.floor(low / MAP_BLOCK), np.ceil(high / MAP_BLOCK)]).astype(int)
+        (left, top), (right, bottom) = np.clip(blocks * MAP_BLOCK, 0, side)
+        if left >= right or top >= bottom:
+            return
+        cell, offset = grid_to_crop(side, self._side_px)
+        grid = np.mgrid[top:bottom, left:right][::-1].transpose(1, 2, 0).astype(np.float32)
+        places = grid * np.float32(cell) + np.float32(offset)
+        at = self._on_glasses(places - shift, pose)
+        source = to_image(at, self._pose)[..., :2]
+        edges = self._on_glasses(temples, pose)[:, 0]
+        beyond = (
+            outwards * (at[..., 0] - hinge) / max(outwards * (edge - hinge), _MIN_ARM)
+            for outwards, hinge, edge in zip((-1, 1), self._hinges, edges, strict=True)
+        )
+        on_arm = np.clip(np.maximum(*beyond), 0, 1)[..., None]
+        skin = places + maps[top:bottom, left:right, FLOW] * np.float32(self._side_px / 2)
+        source += on_arm * (skin - source)
+        zoom = len(person) / side
+        rows, columns = (
+            slice(int(start * zoom), int(end * zoom))
+            for start, end in ((top, bottom), (left, right))
+        )
+        box = person[rows, columns]
+        to_picture = np.float32(len(person) / self._side_px)
+        fine = cv2.resize(
+            (source + np.float32(0.5)) * to_picture - np.float32(0.5), box.shape[1::-1]
+        )
+        x, y = (np.ascontiguousarray(fine[..., axis]) for axis in (0, 1))
+        colours = cv2.remap(self._picture, x, y, cv2.INTER_CUBIC)
+        alpha = cv2.remap(self._alpha, x, y, cv2.INTER_LINEAR)
+        share = alpha * np.float32(1 / 255)
+        drawn = cv2.merge([*cv2.split(colours), cv2.max(alpha, cv2.extractChannel(box, 3))])
+        box[:] = cv2.blendLinear(drawn, np.ascontiguousarray(box), share, 1 - share)
+
+    def _on_glasses(self, places: Array, pose: Pose) -> Array:
+        """Return the points of the glasses, (..., 3) in the face frame, seen at (..., 2) px."""
+        seen = (places - pose.translation[:2]) / np.float32(pose.scale)
+        flat = np.linalg.inv(pose.rotation[:2, :2]).T
+        depth = np.full(seen.shape[:-1], self._depth, np.float32)
+        for _ in range(3):  # the depth depends on the place, but hardly
+            plane = (seen - depth[..., None] * pose.rotation[:2, 2]) @ flat
+            depth = self._depth + _CURVE * np.square(np.clip(plane[..., 0], -_CURVED, _CURVED))
+        return np.asarray(np.concatenate([plane, depth[..., None]], axis=-1), np.float32)
