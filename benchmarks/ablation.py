@@ -88,6 +88,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     "visible edges of the lips": {
         f"rendering.{user}.visible_lips": lambda face, pose: face for user in ("layers", "painter")
     },
+    "rigid glasses": {"rendering.layers.find_glasses": lambda picture, landmarks: None},
     "texture of the wall": {"rendering.inpainting.textured": diffused},
     "edge of a widening cheek": {
         "rendering.head_mesh.inside_outline": lambda reference, poses: reference

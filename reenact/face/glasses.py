@@ -3,7 +3,7 @@
 Around each eye, the closed outline with the strongest edge is found by dynamic programming in polar
 coordinates. Below the eyes, where skin alone has no edges, its contrast tells rims from skin; the
 bridge over the nose tells them from the outlines of large drawn eyes. Thin and rimless glasses are
-missed.
+missed, and sunglasses are left out, because their lenses would have to move with the rims.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import estimate_pose, filled_outline
-from reenact.face.topology import EYE_LEFT, EYE_RIGHT
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, OVAL
 from reenact.types import Array, Image
 
 _IOD_PX: Final = 96
@@ -101,8 +101,24 @@ _MIN_WIDTH: Final = 4.0
 _HINGE_HEIGHT: Final = 0.2
 """Height of a hinge above the middle of its rim, as a share of the rim's height."""
 
+_MAX_TINT: Final = 20.0
+"""Difference in colour between what is within and what is outside of both rims, below the eyes,
+above which the lenses are tinted."""
+
 _MARGIN_PX: Final = 1.5
 """Skin that counts as rim, on both sides."""
+
+_GROWTH_PX: Final = 9
+"""Maximum further width of a rim's thicker parts."""
+
+_LIKE: Final = 0.5
+"""Difference from a rim's colour, as a share of the skin's, up to which a px is like the rim."""
+
+_MIN_CONTRAST: Final = 20.0
+"""Difference of a rim's colour from the skin's below which it does not tell them apart."""
+
+_BESIDE_PX: Final = 5
+"""Distance below a rim where the skin's colour is taken, and that rims reach beyond the hinges."""
 
 _SLOPES: Final = np.linspace(-0.8, 0.8, 17)
 """Slopes that the arms may have."""
@@ -112,6 +128,17 @@ _LEVEL: Final = 2.0
 
 _INPAINT_PX: Final = 4
 """Distance from which the colours of the skin behind a rim are taken, px of the small picture."""
+
+
+_USUAL: Final = 75.0
+"""Percentile of the difference between glasses and the skin in their place that is usual."""
+
+_UNLIKE: Final = (0.2, 0.5)
+"""Shares of it at which a px begins to count as glasses, and from which it does."""
+
+
+Rim = tuple[Array, Array, float]
+"""The inner and the outer edge of a rim, (rays, 2) px each, and the tint of its lens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +181,35 @@ def find_glasses(picture: Image, landmarks: Array) -> Glasses | None:
         if weakest < max(_MIN_EDGE, _MIN_SHARE * contrast):
             return None
         rims.append(_rim(colours, middle, outline))
+    if min(tint for *_, tint in rims) > _MAX_TINT:
+        return None
     across, row = _bridge(colours, rims, points[_NOSE, 1])
     if across < _MIN_BRIDGE * contrast:
         return None
     edges = np.linalg.norm(np.gradient(colours, axis=0), axis=2).astype(np.float32)
     alpha, hinges = _coverage(rims, row, points[list(TEMPLES)], edges)
+    alpha = _grown(alpha, colours, _may_be_rim(points, lids, hinges), rims)
     to_picture = cv2.invertAffineTransform(to_small)
     height, width = picture.shape[:2]
     whole = cv2.warpAffine(alpha, to_picture, (width, height), flags=cv2.INTER_LINEAR)
     hidden = (cv2.dilate(whole, np.ones((3, 3), np.uint8)) > 0).astype(np.uint8)
     radius = _INPAINT_PX * float(np.hypot(*to_picture[:, 0]))
+    unworn = np.asarray(cv2.inpaint(picture, hidden, radius, cv2.INPAINT_TELEA), np.uint8)
     return Glasses(
-        alpha=np.asarray(whole, np.uint8),
+        alpha=_unlike(picture, unworn, np.asarray(whole, np.uint8)),
         hinges=np.asarray(hinges @ to_picture[:, :2].T + to_picture[:, 2], np.float32),
-        unworn=np.asarray(cv2.inpaint(picture, hidden, radius, cv2.INPAINT_TELEA), np.uint8),
+        unworn=unworn,
     )
+
+
+def _unlike(picture: Image, unworn: Image, coverage: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the coverage, uint8 (H, W), where the picture differs from the one without glasses."""
+    difference = cv2.blur(cv2.absdiff(picture, unworn).max(axis=2), (3, 3)).astype(np.float32)
+    rims = coverage > 127
+    usual = max(float(np.percentile(difference[rims], _USUAL)) if rims.any() else 0.0, 1.0)
+    low, high = _UNLIKE
+    share = np.clip((difference / usual - low) / (high - low), 0, 1)
+    return np.asarray(np.round(coverage * share), np.uint8)
 
 
 def _alignment(landmarks: Array) -> Array:
@@ -216,7 +257,7 @@ def _outline(
     return outline, float(np.percentile(below, _WEAKEST))
 
 
-def _bridge(colours: Array, rims: list[tuple[Array, Array]], row: float) -> tuple[float, float]:
+def _bridge(colours: Array, rims: list[Rim], row: float) -> tuple[float, float]:
     """Find the strongest edge across the nose near this row.
 
     Returns:
@@ -265,15 +306,16 @@ def _closed_path(values: Array) -> NDArray[np.intp]:
     return result
 
 
-def _rim(colours: Array, middle: Array, outline: NDArray[np.intp]) -> tuple[Array, Array]:
-    """Return the inner and the outer edge, (rays, 2) px each, of the rim on an outline.
+def _rim(colours: Array, middle: Array, outline: NDArray[np.intp]) -> Rim:
+    """Return the rim on an outline.
 
     Its width is found below the eye; above it, rims are up to twice as wide.
     """
     rows = np.arange(len(outline))[:, None]
     columns = np.clip(outline[:, None] + np.arange(-_DEPTH, _DEPTH + 1), 0, len(_RADII) - 1)
     profiles = _rays(colours, middle)[rows, columns]
-    skins = (_smooth(np.median(profiles[:, end], axis=1)) for end in (_INNER, _OUTER))
+    skins = [_smooth(np.median(profiles[:, end], axis=1)) for end in (_INNER, _OUTER)]
+    within, beyond = (np.median(skin[_BELOW], axis=0) for skin in skins)
     from_skin = [np.linalg.norm(profiles - skin[:, None], axis=2) for skin in skins]
     mean = np.minimum(*from_skin)[_BELOW].mean(axis=0)
     first = last = _DEPTH - _NEAR + int(mean[_DEPTH - _NEAR : _DEPTH + _NEAR + 1].argmax())
@@ -291,7 +333,7 @@ def _rim(colours: Array, middle: Array, outline: NDArray[np.intp]) -> tuple[Arra
             (last - _DEPTH + _MARGIN_PX + wider)[:, None],
         )
     )
-    return inner, outer
+    return inner, outer, float(np.linalg.norm(within - beyond))
 
 
 def _smooth(values: Array) -> Array:
@@ -302,22 +344,22 @@ def _smooth(values: Array) -> Array:
 
 
 def _coverage(
-    rims: list[tuple[Array, Array]], bridge: float, temples: Array, edges: Array
+    rims: list[Rim], bridge: float, temples: Array, edges: Array
 ) -> tuple[NDArray[np.uint8], list[Array]]:
     """Return the coverage by rims, bridge and arms, and the hinges, in the small picture.
 
     Args:
-        rims: their inner and outer edges.
+        rims: those of both eyes.
         bridge: row of the bridge.
         temples: (2, 2) px.
         edges: contrast from row to row, (H, W).
     """
     alpha = np.zeros(_SIZE[::-1], np.uint8)
-    for inner, outer in rims:
+    for inner, outer, _ in rims:
         around, lens = (filled_outline(edge, alpha.shape) for edge in (outer, inner))
         alpha |= np.asarray(cv2.subtract(around, lens), np.uint8)
-    middles = [(inner + outer) / 2 for inner, outer in rims]
-    width = max(_MIN_WIDTH, float(np.median([np.hypot(*(a - b).T) for a, b in rims])))
+    middles = [(inner + outer) / 2 for inner, outer, _ in rims]
+    width = max(_MIN_WIDTH, float(np.median([np.hypot(*(a - b).T) for a, b, _ in rims])))
     nasal = middles[0][:, 0].max(), middles[1][:, 0].min()
     _line(alpha, *(np.array([column, bridge]) for column in nasal), width=2 * width)
     hinges = []
@@ -330,6 +372,39 @@ def _coverage(
         if reach > 0:
             _line(alpha, hinge, _arm_end(edges, hinge, side * reach), width=1.5 * width)
     return alpha, hinges
+
+
+def _may_be_rim(points: Array, lids: NDArray[np.uint8], hinges: list[Array]) -> NDArray[np.bool_]:
+    """Return which px of the face, (H, W), lie between the hinges and are no eyes."""
+    (right, _), (left, _) = hinges
+    column = np.arange(lids.shape[1])
+    between = (column > right - _BESIDE_PX) & (column < left + _BESIDE_PX)
+    face = filled_outline(points[list(OVAL)], lids.shape) > 127
+    return np.asarray(face & (lids < 128) & between)
+
+
+def _grown(
+    alpha: NDArray[np.uint8], colours: Array, allowed: NDArray[np.bool_], rims: list[Rim]
+) -> NDArray[np.uint8]:
+    """Let a coverage grow over adjacent px that are coloured like the rims, but not the eyes.
+
+    The upper parts and the corners of some rims are several times as thick as their lower ones.
+    """
+    rim = np.concatenate([(inner + outer)[_BELOW] / 2 for inner, outer, _ in rims])
+    skin = np.concatenate([outer[_BELOW] + (0, _BESIDE_PX) for _, outer, _ in rims])
+    last = np.subtract(_SIZE, 1)
+    colour, usual = (
+        np.median(colours[tuple(np.clip(places.astype(int), 0, last).T[::-1])], axis=0)
+        for places in (rim, skin)
+    )
+    contrast = float(np.linalg.norm(colour - usual))
+    if contrast < _MIN_CONTRAST:
+        return alpha
+    like = (np.linalg.norm(colours - colour, axis=2) < _LIKE * contrast) & allowed
+    for _ in range(_GROWTH_PX):
+        grown = np.asarray(cv2.dilate(alpha, np.ones((3, 3), np.uint8)), np.uint8)
+        alpha = np.where(like, grown, alpha)
+    return alpha
 
 
 def _arm_end(edges: Array, hinge: Array, reach: float) -> Array:

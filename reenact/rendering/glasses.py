@@ -15,7 +15,6 @@ import numpy as np
 from reenact.face.geometry import to_face_frame, to_image
 from reenact.face.glasses import TEMPLES, Glasses
 from reenact.models.warp_unet_inputs import FLOW, MAP_BLOCK, MAP_STEM
-from reenact.rendering.layers import Reference
 from reenact.rendering.mesh_warp import grid_to_crop
 from reenact.types import Array, Image, Pose
 
@@ -34,6 +33,16 @@ _CURVED: Final = 1.1
 _MIN_ARM: Final = 0.05
 """Minimum length of an arm, iod; it prevents a division by zero."""
 
+_MAX_STRETCH: Final = 15.0
+"""Factor by which an arm may be longer than in the photo. An arm that the photo hardly shows is not
+drawn."""
+
+_NOWHERE: Final = -1e4
+"""Coordinates of a px that no picture has."""
+
+_AWAY: Final = np.array([-1, 1], np.float32)
+"""The direction away from the nose on the side of the right and of the left eye."""
+
 
 class GlassesLayer:
     """The glasses of one picture.
@@ -41,13 +50,17 @@ class GlassesLayer:
     Args:
         picture: the picture, with the glasses, uint8 (S, S, 3) RGB.
         glasses: where they are in it.
-        reference: the picture without them.
+        landmarks: (478, 3) of the picture, in the network's px.
+        pose: their pose.
+        side_px: the picture's side in the network's px.
     """
 
-    def __init__(self, picture: Image, glasses: Glasses, reference: Reference) -> None:
+    def __init__(
+        self, picture: Image, glasses: Glasses, landmarks: Array, pose: Pose, side_px: int
+    ) -> None:
         self._picture, self._alpha = picture, glasses.alpha
-        self._pose, self._side_px = pose, side_px = reference.pose, reference.side_px
-        self._nose = to_face_frame(reference.landmarks[list(_NOSE)], pose)
+        self._pose, self._side_px = pose, side_px
+        self._nose = to_face_frame(landmarks[list(_NOSE)], pose)
         self._depth = float(self._nose[:, 2].mean()) + _BEHIND
         scale, shift = grid_to_crop(len(picture), side_px)
         x, y, width, height = cv2.boundingRect(glasses.alpha)
@@ -57,6 +70,8 @@ class GlassesLayer:
             for places in (corners, glasses.hinges)
         )
         self._hinges = hinges[:, 0]
+        edges = self._on_glasses(landmarks[list(TEMPLES), :2], pose)[:, 0]
+        self._reach = _MAX_STRETCH * np.maximum(_AWAY * (edges - self._hinges), 0)
 
     def draw(self, person: Image, maps: Array, drive: Array, pose: Pose) -> None:
         """Draw them over a warped person, uint8 (S, S, 4) RGBA; in place.
@@ -81,14 +96,14 @@ class GlassesLayer:
         places = grid * np.float32(cell) + np.float32(offset)
         at = self._on_glasses(places - shift, pose)
         source = to_image(at, self._pose)[..., :2]
-        edges = self._on_glasses(temples, pose)[:, 0]
-        beyond = (
-            outwards * (at[..., 0] - hinge) / max(outwards * (edge - hinge), _MIN_ARM)
-            for outwards, hinge, edge in zip((-1, 1), self._hinges, edges, strict=True)
-        )
-        on_arm = np.clip(np.maximum(*beyond), 0, 1)[..., None]
+        lengths = _AWAY * (self._on_glasses(temples, pose)[:, 0] - self._hinges)
+        beyond = _AWAY * (at[..., :1] - self._hinges)
+        unseen = ((beyond > _MIN_ARM) & (lengths > self._reach)).any(axis=-1)
+        along = (beyond / np.maximum(lengths, _MIN_ARM)).max(axis=-1, keepdims=True)
+        on_arm = np.clip(along, 0, 1)
         skin = places + maps[top:bottom, left:right, FLOW] * np.float32(self._side_px / 2)
         source += on_arm * (skin - source)
+        source[unseen] = _NOWHERE
         zoom = len(person) / side
         rows, columns = (
             slice(int(start * zoom), int(end * zoom))
@@ -101,7 +116,7 @@ class GlassesLayer:
         )
         x, y = (np.ascontiguousarray(fine[..., axis]) for axis in (0, 1))
         colours = cv2.remap(self._picture, x, y, cv2.INTER_CUBIC)
-        alpha = cv2.remap(self._alpha, x, y, cv2.INTER_LINEAR)
+        alpha = cv2.remap(self._alpha, x, y, cv2.INTER_LINEAR)  # 0 outside of the picture
         share = alpha * np.float32(1 / 255)
         drawn = cv2.merge([*cv2.split(colours), cv2.max(alpha, cv2.extractChannel(box, 3))])
         box[:] = cv2.blendLinear(drawn, np.ascontiguousarray(box), share, 1 - share)

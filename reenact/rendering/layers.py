@@ -27,6 +27,7 @@ from reenact.face.geometry import (
     square_to_crop,
     transform_points,
 )
+from reenact.face.glasses import find_glasses
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, NOSE_OUTLINE, OVAL
 from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import (
@@ -40,6 +41,7 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.rendering.background import layers_of
 from reenact.rendering.driven_skin import visible_lips
+from reenact.rendering.glasses import GlassesLayer
 from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.rendering.mouth_interior import (
     MouthColours,
@@ -129,6 +131,8 @@ class Reference:
         teeth_end: where the upper teeth end, see `teeth_end_of`.
         on_white: True if the picture lies on white and `rimless` is its own alpha. White over white
             is no halo, so nothing is cut off the rim.
+        glasses: the glasses that the person wears in the picture, and not in `person` and `shut`;
+            None: none.
     """
 
     person: Image
@@ -142,6 +146,7 @@ class Reference:
     body: Body = HEAD_ALONE
     teeth_end: float | None = None
     on_white: bool = False
+    glasses: GlassesLayer | None = None
 
     @classmethod
     def of(
@@ -172,9 +177,12 @@ class Reference:
         background, alpha, rimless = layers_of(picture, people, landmarks, filled)
         if on_white:
             background, rimless = np.full_like(picture, 255), people
-        person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, _shut(picture, landmarks)))
+        worn = find_glasses(picture, landmarks)
+        bare = worn.unworn if worn else picture
+        person, shut = (np.dstack([rgb, alpha]) for rgb in (bare, _shut(bare, landmarks)))
         landmarks = visible_lips(landmarks, estimate_pose(landmarks))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
+        pose = estimate_pose(points)
         return cls(
             person=person,
             shut=shut,
@@ -182,11 +190,12 @@ class Reference:
             background=background,
             mouth=MouthColours.of(picture, landmarks),
             landmarks=points,
-            pose=estimate_pose(points),
+            pose=pose,
             side_px=side_px,
             body=body,
             teeth_end=teeth_end_of(picture, landmarks),
             on_white=on_white,
+            glasses=GlassesLayer(picture, worn, points, pose, side_px) if worn else None,
         )
 
 

@@ -18,7 +18,6 @@ from reenact.rendering.far_side import (
     remaining_turn,
     turns_back,
 )
-from reenact.rendering.glasses import GlassesLayer
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, blur_edges, enlarged, lay_over, move_person, reduced
 from reenact.rendering.mesh_warp import warp_image
@@ -40,16 +39,10 @@ class Painter:
     Args:
         reference: the picture to draw from.
         edge_fade: factors on the motion, (side, side, 1), see `compositing.edge_fade`.
-        glasses: glasses that the picture shows and the reference does not; None: there are none.
     """
 
-    def __init__(
-        self,
-        reference: Reference,
-        edge_fade: Array | float = 1.0,
-        glasses: GlassesLayer | None = None,
-    ) -> None:
-        self._reference, self._edge_fade, self._glasses = reference, edge_fade, glasses
+    def __init__(self, reference: Reference, edge_fade: Array | float = 1.0) -> None:
+        self._reference, self._edge_fade = reference, edge_fade
         self._fine = enlarged(reference.person)
         self._mirror: tuple[Reference, Image] | None = None
         if is_turned(reference.pose):
@@ -87,8 +80,8 @@ class Painter:
                 mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
                 self._sources.append(source)
                 person, self._share = _joined(mirrored, person, share)
-        if self._glasses is not None:
-            self._glasses.draw(person, maps, drive, pose)
+        if reference.glasses is not None:
+            reference.glasses.draw(person, maps, drive, pose)
         return lay_over(person, reference.background), maps
 
     def moved(self, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,6 @@ from reenact.config import RendererSettings
 from reenact.errors import ModelError
 from reenact.face.body_placement import reference_bodies
 from reenact.face.geometry import estimate_pose, square_to_crop, transform_points
-from reenact.face.glasses import find_glasses
 from reenact.face.reference_ranking import SeenFaces
 from reenact.face.segmentation import by_colour, person_masks, shows_person
 from reenact.imaging import in_bytes, resized_square
@@ -37,7 +36,6 @@ from reenact.models.warp_unet_inputs import (
 from reenact.registry import RendererSpec
 from reenact.rendering.background import closed_above, hidden_in
 from reenact.rendering.compositing import edge_fade, within_plate
-from reenact.rendering.glasses import GlassesLayer
 from reenact.rendering.head_mesh import steadied
 from reenact.rendering.inpainting import backgrounds
 from reenact.rendering.layers import (
@@ -108,19 +106,14 @@ class WarpUNetRenderer:
         filled: Sequence[Image | None] = [None] * len(closed)
         if not own:
             filled = backgrounds((image, hidden_in(image, person)) for image, person in closed)
-        fade = edge_fade(target, side_px // MAP_STEM)
         rows = zip(closed, target.landmarks, reference_bodies(target), filled, strict=True)
-        painters = []
-        for (image, person), points, body, behind in rows:
-            worn = find_glasses(image, points)
-            bare = worn.unworn if worn else image
-            reference = Reference.of(
-                bare, person, points, side_px, body, filled=behind, on_white=own
-            )
-            layer = GlassesLayer(image, worn, reference) if worn else None
-            painters.append(partial(Painter, reference, fade, layer))
+        references = [
+            Reference.of(*layers, points, side_px, body, filled=behind, on_white=own)
+            for layers, points, body, behind in rows
+        ]
+        fade = edge_fade(target, side_px // MAP_STEM)
         # Two painters, because a picture cross-fades between two references.
-        self._painter = lru_cache(maxsize=2)(lambda number: painters[number]())
+        self._painter = lru_cache(maxsize=2)(lambda number: Painter(references[number], fade))
         self._seen = SeenFaces(landmarks)
         self.reset()
 

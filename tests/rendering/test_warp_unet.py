@@ -19,6 +19,7 @@ from reenact.face.geometry import (
     square_to_crop,
     transform_points,
 )
+from reenact.face.reference_ranking import SeenFaces
 from reenact.face.segmentation import person_masks
 from reenact.face.skin_shading import relit
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, OVAL
@@ -40,7 +41,6 @@ from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.inpainting import diffused
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.rendering.mouth_interior import MouthColours
-from reenact.face.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer, _coverage, person_coverage
 from reenact.targets.library import open_target
 from reenact.targets.surroundings import with_surroundings
