@@ -105,7 +105,10 @@ class WarpUNetRenderer:
         ]
         filled: Sequence[Image | None] = [None] * len(closed)
         if not own:
-            filled = backgrounds((image, hidden_in(image, person)) for image, person in closed)
+            filled = backgrounds(
+                (image, hidden_in(image, _mirrored_beyond(target, person)))
+                for image, person in closed
+            )
         rows = zip(closed, target.landmarks, reference_bodies(target), filled, strict=True)
         references = [
             Reference.of(*layers, points, side_px, body, filled=behind, on_white=own)
@@ -237,6 +240,16 @@ def _coverage(target: Target, side_px: int, landmarks: Array) -> Iterator[NDArra
     corner = np.array([columns.start, rows.start, 0], np.float32)
     for people in person_coverage(pictures, landmarks - corner):
         yield np.pad(people, pads, mode="edge")
+
+
+def _mirrored_beyond(target: Target, people: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a coverage by people, (S, S), with that of the mirror image beyond the plate.
+
+    It is not drawn there, but is no wall to fill from.
+    """
+    inside = within_plate(target, len(people))
+    pads = [(part.start, len(people) - part.stop) for part in inside]
+    return np.maximum(people, np.pad(people[inside], pads, mode="symmetric"))
 
 
 WARP_UNET: Final = RendererSpec(

@@ -41,7 +41,12 @@ from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.inpainting import diffused
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.rendering.mouth_interior import MouthColours
-from reenact.rendering.warp_unet import WarpUNetRenderer, _coverage, person_coverage
+from reenact.rendering.warp_unet import (
+    WarpUNetRenderer,
+    _coverage,
+    _mirrored_beyond,
+    person_coverage,
+)
 from reenact.targets.library import open_target
 from reenact.targets.surroundings import with_surroundings
 from reenact.training.augmentation import Pair
@@ -353,6 +358,10 @@ def test_a_mirror_image_beyond_the_photo_is_nobody(tmp_path: Path) -> None:
     inside = people[rows.start, columns]
     assert inside.max() > 250, "hair that the edge cuts"
     np.testing.assert_array_equal(people[: rows.start, columns], [inside] * rows.start)
+    no_wall = _mirrored_beyond(target, people)
+    np.testing.assert_array_equal(no_wall[rows], people[rows])
+    below = people[rows.start : 2 * rows.start, columns][::-1]
+    np.testing.assert_array_equal(no_wall[: rows.start, columns], np.maximum(inside, below))
 
 
 @pytest.mark.parametrize("size_px", [128, 512, 720, 1024])
