@@ -37,9 +37,6 @@ _MAX_STRETCH: Final = 15.0
 """Factor by which an arm may be longer than in the photo. An arm that the photo hardly shows is not
 drawn."""
 
-_NOWHERE: Final = -1e4
-"""Coordinates of a px that no picture has."""
-
 _AWAY: Final = np.array([-1, 1], np.float32)
 """The direction away from the nose on the side of the right and of the left eye."""
 
@@ -99,11 +96,11 @@ class GlassesLayer:
         lengths = _AWAY * (self._on_glasses(temples, pose)[:, 0] - self._hinges)
         beyond = _AWAY * (at[..., :1] - self._hinges)
         unseen = ((beyond > _MIN_ARM) & (lengths > self._reach)).any(axis=-1)
+        shown = 1 - unseen.astype(np.float32)
         along = (beyond / np.maximum(lengths, _MIN_ARM)).max(axis=-1, keepdims=True)
         on_arm = np.clip(along, 0, 1)
         skin = places + maps[top:bottom, left:right, FLOW] * np.float32(self._side_px / 2)
         source += on_arm * (skin - source)
-        source[unseen] = _NOWHERE
         zoom = len(person) / side
         rows, columns = (
             slice(int(start * zoom), int(end * zoom))
@@ -117,8 +114,8 @@ class GlassesLayer:
         x, y = (np.ascontiguousarray(fine[..., axis]) for axis in (0, 1))
         colours = cv2.remap(self._picture, x, y, cv2.INTER_CUBIC)
         alpha = cv2.remap(self._alpha, x, y, cv2.INTER_LINEAR)  # 0 outside of the picture
-        share = alpha * np.float32(1 / 255)
-        drawn = cv2.merge([*cv2.split(colours), cv2.max(alpha, cv2.extractChannel(box, 3))])
+        share = alpha * cv2.resize(shown, box.shape[1::-1]) * np.float32(1 / 255)
+        drawn = cv2.merge([*cv2.split(colours), np.maximum(alpha, box[..., 3])])
         box[:] = cv2.blendLinear(drawn, np.ascontiguousarray(box), share, 1 - share)
 
     def _on_glasses(self, places: Array, pose: Pose) -> Array:
