@@ -149,11 +149,15 @@ class Glasses:
         alpha: their coverage, uint8 (H, W), like the picture; 255: full. Lenses do not count.
         hinges: (2, 2) px, where the rims of the right and of the left eye pass into the arms.
         unworn: the picture with skin in their place, uint8 (H, W, 3).
+        colour: the usual colour of the rims, RGB (3,).
+        width_px: their width.
     """
 
     alpha: NDArray[np.uint8]
     hinges: Array
     unworn: Image
+    colour: Array
+    width_px: float
 
 
 def find_glasses(picture: Image, landmarks: Array) -> Glasses | None:
@@ -187,18 +191,23 @@ def find_glasses(picture: Image, landmarks: Array) -> Glasses | None:
     if across < _MIN_BRIDGE * contrast:
         return None
     edges = np.linalg.norm(np.gradient(colours, axis=0), axis=2).astype(np.float32)
-    alpha, hinges = _coverage(rims, row, points[list(TEMPLES)], edges)
-    alpha = _grown(alpha, colours, _may_be_rim(points, lids, hinges), rims)
+    thickness = max(_MIN_WIDTH, float(np.median([np.hypot(*(a - b).T) for a, b, _ in rims])))
+    alpha, hinges = _coverage(rims, row, points[list(TEMPLES)], edges, thickness)
+    alpha = _grown(alpha, colours, _may_be_rim(points, lids, hinges[:, 0]), rims)
     to_picture = cv2.invertAffineTransform(to_small)
     height, width = picture.shape[:2]
     whole = cv2.warpAffine(alpha, to_picture, (width, height), flags=cv2.INTER_LINEAR)
     hidden = (cv2.dilate(whole, np.ones((3, 3), np.uint8)) > 0).astype(np.uint8)
-    radius = _INPAINT_PX * float(np.hypot(*to_picture[:, 0]))
-    unworn = np.asarray(cv2.inpaint(picture, hidden, radius, cv2.INPAINT_TELEA), np.uint8)
+    pixel = float(np.hypot(*to_picture[:, 0]))
+    found = cv2.inpaint(picture, hidden, _INPAINT_PX * pixel, cv2.INPAINT_TELEA)
+    unworn = np.asarray(found, np.uint8)
+    seen = _unlike(picture, unworn, np.asarray(whole, np.uint8))
     return Glasses(
-        alpha=_unlike(picture, unworn, np.asarray(whole, np.uint8)),
+        alpha=seen,
         hinges=np.asarray(hinges @ to_picture[:, :2].T + to_picture[:, 2], np.float32),
         unworn=unworn,
+        colour=np.median(picture[seen > 200], axis=0).astype(np.float32),
+        width_px=thickness * pixel,
     )
 
 
@@ -344,41 +353,39 @@ def _smooth(values: Array) -> Array:
 
 
 def _coverage(
-    rims: list[Rim], bridge: float, temples: Array, edges: Array
-) -> tuple[NDArray[np.uint8], list[Array]]:
-    """Return the coverage by rims, bridge and arms, and the hinges, in the small picture.
+    rims: list[Rim], bridge: float, temples: Array, edges: Array, width: float
+) -> tuple[NDArray[np.uint8], Array]:
+    """Return the coverage by rims, bridge and arms, and the hinges, (2, 2), in the small picture.
 
     Args:
         rims: those of both eyes.
         bridge: row of the bridge.
         temples: (2, 2) px.
         edges: contrast from row to row, (H, W).
+        width: of the rims.
     """
     alpha = np.zeros(_SIZE[::-1], np.uint8)
     for inner, outer, _ in rims:
         around, lens = (filled_outline(edge, alpha.shape) for edge in (outer, inner))
         alpha |= np.asarray(cv2.subtract(around, lens), np.uint8)
     middles = [(inner + outer) / 2 for inner, outer, _ in rims]
-    width = max(_MIN_WIDTH, float(np.median([np.hypot(*(a - b).T) for a, b, _ in rims])))
     nasal = middles[0][:, 0].max(), middles[1][:, 0].min()
     _line(alpha, *(np.array([column, bridge]) for column in nasal), width=2 * width)
     hinges = []
     for middle, side, temple in zip(middles, (-1, 1), temples, strict=True):
         above = middle[:, 1].mean() - _HINGE_HEIGHT * np.ptp(middle[:, 1])
         hinge = middle[(side * middle[:, 0] - 0.5 * np.abs(middle[:, 1] - above)).argmax()]
-        hinges.append(hinge)
         _line(alpha, hinge, hinge, width=3 * width)
-        reach = float(side * (temple[0] - hinge[0]))
-        if reach > 0:
-            _line(alpha, hinge, _arm_end(edges, hinge, side * reach), width=1.5 * width)
-    return alpha, hinges
+        reach = max(float(side * (temple[0] - hinge[0])), 0.0)
+        _line(alpha, hinge, _arm_end(edges, hinge, side * reach), width=1.5 * width)
+        hinges.append(hinge)
+    return alpha, np.array(hinges)
 
 
-def _may_be_rim(points: Array, lids: NDArray[np.uint8], hinges: list[Array]) -> NDArray[np.bool_]:
-    """Return which px of the face, (H, W), lie between the hinges and are no eyes."""
-    (right, _), (left, _) = hinges
+def _may_be_rim(points: Array, lids: NDArray[np.uint8], hinges: Array) -> NDArray[np.bool_]:
+    """Return which px of the face, (H, W), lie between the hinges' columns and are no eyes."""
     column = np.arange(lids.shape[1])
-    between = (column > right - _BESIDE_PX) & (column < left + _BESIDE_PX)
+    between = (column > hinges[0] - _BESIDE_PX) & (column < hinges[1] + _BESIDE_PX)
     face = filled_outline(points[list(OVAL)], lids.shape) > 127
     return np.asarray(face & (lids < 128) & between)
 

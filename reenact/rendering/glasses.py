@@ -34,8 +34,16 @@ _MIN_ARM: Final = 0.05
 """Minimum length of an arm, iod; it prevents a division by zero."""
 
 _MAX_STRETCH: Final = 15.0
-"""Factor by which an arm may be longer than in the photo. An arm that the photo hardly shows is not
-drawn."""
+"""Factor by which an arm may be longer than in the photo."""
+
+_SHORT_ARM: Final = 0.12
+"""Length, iod, up to which the photo does not show an arm, which is drawn in the rims' colour."""
+
+_ARM_WIDTH: Final = 0.6
+"""Width of an arm that the photo does not show, as a share of the rims'."""
+
+_FRACTION: Final = 4
+"""Bits of a coordinate behind the point, as OpenCV draws lines."""
 
 _AWAY: Final = np.array([-1, 1], np.float32)
 """The direction away from the nose on the side of the right and of the left eye."""
@@ -66,9 +74,12 @@ class GlassesLayer:
             self._on_glasses(places * np.float32(scale) + np.float32(shift), pose)
             for places in (corners, glasses.hinges)
         )
-        self._hinges = hinges[:, 0]
+        self._hinges, self._arms = hinges[:, 0], hinges
+        self._colour = [*glasses.colour.tolist(), 255.0]
+        self._arm_px = _ARM_WIDTH * glasses.width_px / len(picture)
         edges = self._on_glasses(landmarks[list(TEMPLES), :2], pose)[:, 0]
-        self._reach = _MAX_STRETCH * np.maximum(_AWAY * (edges - self._hinges), 0)
+        seen = np.maximum(_AWAY * (edges - self._hinges), 0)
+        self._reach, self._unseen = _MAX_STRETCH * seen, seen < _SHORT_ARM
 
     def draw(self, person: Image, maps: Array, drive: Array, pose: Pose) -> None:
         """Draw them over a warped person, uint8 (S, S, 4) RGBA; in place.
@@ -99,6 +110,8 @@ class GlassesLayer:
         shown = 1 - unseen.astype(np.float32)
         along = (beyond / np.maximum(lengths, _MIN_ARM)).max(axis=-1, keepdims=True)
         on_arm = np.clip(along, 0, 1)
+        for number in np.flatnonzero(self._unseen & (lengths > _MIN_ARM)):
+            self._draw_arm(person, number, lengths[number], pose, shift)
         skin = places + maps[top:bottom, left:right, FLOW] * np.float32(self._side_px / 2)
         source += on_arm * (skin - source)
         zoom = len(person) / side
@@ -117,6 +130,19 @@ class GlassesLayer:
         share = alpha * cv2.resize(shown, box.shape[1::-1]) * np.float32(1 / 255)
         drawn = cv2.merge([*cv2.split(colours), np.maximum(alpha, box[..., 3])])
         box[:] = cv2.blendLinear(drawn, np.ascontiguousarray(box), share, 1 - share)
+
+    def _draw_arm(
+        self, person: Image, number: int, length: float, pose: Pose, shift: Array
+    ) -> None:
+        """Draw an arm that the photo does not show, in the usual colour of the rims; in place."""
+        hinge = self._arms[number]
+        end = hinge + np.array([_AWAY[number] * length, 0, 0], np.float32)
+        end[2] = self._depth + _CURVE * np.square(np.clip(end[0], -_CURVED, _CURVED))
+        zoom = np.float32(len(person) / self._side_px)
+        seen = (to_image(np.stack([hinge, end]), pose)[:, :2] + shift + 0.5) * zoom - 0.5
+        first, last = np.round(seen * 2**_FRACTION).astype(int).tolist()
+        width = max(1, round(self._arm_px * len(person)))
+        cv2.line(person, first, last, self._colour, width, cv2.LINE_AA, _FRACTION)
 
     def _on_glasses(self, places: Array, pose: Pose) -> Array:
         """Return the points of the glasses, (..., 3) in the face frame, seen at (..., 2) px."""
