@@ -108,7 +108,7 @@ above which the lenses are tinted."""
 _MARGIN_PX: Final = 1.5
 """Skin that counts as rim, on both sides."""
 
-_GROWTH_PX: Final = 9
+_GROWTH_PX: Final = 12
 """Maximum further width of a rim's thicker parts."""
 
 _LIKE: Final = 0.5
@@ -125,6 +125,9 @@ _SLOPES: Final = np.linspace(-0.8, 0.8, 17)
 
 _LEVEL: Final = 2.0
 """Contrast that a slope of 1 must gain over a level arm."""
+
+_EDGE_PX: Final = 1.0
+"""Width of a rim's blurred edge, px of the small picture, which is inpainted as well."""
 
 _INPAINT_PX: Final = 4
 """Distance from which the colours of the skin behind a rim are taken, px of the small picture."""
@@ -197,8 +200,9 @@ def find_glasses(picture: Image, landmarks: Array) -> Glasses | None:
     to_picture = cv2.invertAffineTransform(to_small)
     height, width = picture.shape[:2]
     whole = cv2.warpAffine(alpha, to_picture, (width, height), flags=cv2.INTER_LINEAR)
-    hidden = (cv2.dilate(whole, np.ones((3, 3), np.uint8)) > 0).astype(np.uint8)
     pixel = float(np.hypot(*to_picture[:, 0]))
+    around = np.ones((2 * round(_EDGE_PX * pixel) + 1,) * 2, np.uint8)
+    hidden = (cv2.dilate(whole, around) > 0).astype(np.uint8)
     found = cv2.inpaint(picture, hidden, _INPAINT_PX * pixel, cv2.INPAINT_TELEA)
     unworn = np.asarray(found, np.uint8)
     seen = _unlike(picture, unworn, np.asarray(whole, np.uint8))
@@ -373,8 +377,8 @@ def _coverage(
     _line(alpha, *(np.array([column, bridge]) for column in nasal), width=2 * width)
     hinges = []
     for middle, side, temple in zip(middles, (-1, 1), temples, strict=True):
-        above = middle[:, 1].mean() - _HINGE_HEIGHT * np.ptp(middle[:, 1])
-        hinge = middle[(side * middle[:, 0] - 0.5 * np.abs(middle[:, 1] - above)).argmax()]
+        outermost = side * (side * middle[:, 0]).max()
+        hinge = np.array([outermost, middle[:, 1].mean() - _HINGE_HEIGHT * np.ptp(middle[:, 1])])
         _line(alpha, hinge, hinge, width=3 * width)
         reach = max(float(side * (temple[0] - hinge[0])), 0.0)
         _line(alpha, hinge, _arm_end(edges, hinge, side * reach), width=1.5 * width)

@@ -39,7 +39,7 @@ _MAX_STRETCH: Final = 15.0
 _SHORT_ARM: Final = 0.12
 """Length, iod, up to which the photo does not show an arm, which is drawn in the rims' colour."""
 
-_ARM_WIDTH: Final = 0.6
+_ARM_WIDTH: Final = 0.5
 """Width of an arm that the photo does not show, as a share of the rims'."""
 
 _FRACTION: Final = 4

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image
+from reenact.face.glasses import TEMPLES
 from reenact.face.topology import MOUTH_CORNERS
 from reenact.rendering.layers import Reference
 from reenact.rendering.painter import Painter
@@ -25,12 +26,16 @@ POINTS = to_image(canonical_face(), at())
 COVERAGE = rims(POINTS, SIDE, SCALE)
 
 
-@pytest.fixture(scope="module")
-def painter() -> Painter:
-    picture = put_on(bare_face(POINTS, SIDE), COVERAGE)
+def wearing(coverage: NDArray[np.uint8]) -> Painter:
+    picture = put_on(bare_face(POINTS, SIDE), coverage)
     reference = Reference.of(picture, np.full((SIDE, SIDE), 255, np.uint8), POINTS)
     assert reference.glasses is not None
     return Painter(reference)
+
+
+@pytest.fixture(scope="module")
+def painter() -> Painter:
+    return wearing(COVERAGE)
 
 
 def rim(picture: Image) -> NDArray[np.bool_]:
@@ -77,3 +82,17 @@ def test_they_are_cut_at_the_pictures_edge_and_leave_it_with_the_face(painter: P
         pose = at(x=x)
         picture, _ = painter.paint(to_image(canonical_face(), pose), pose)
         assert least <= rim(picture).sum() <= most
+
+
+@pytest.mark.parametrize("yaw_deg", [-25.0, 25.0])
+def test_a_turn_shows_the_near_arm_of_glasses_as_wide_as_the_face(yaw_deg: float) -> None:
+    """The photo shows no arm: the rims reach the face's outline."""
+    pose = at(yaw_deg)
+    points = to_image(canonical_face(), pose)
+    picture, _ = wearing(rims(POINTS, SIDE, SCALE, half=0.53)).paint(points, pose)
+    near = int(yaw_deg > 0)
+    temple = points[TEMPLES[near], 0]
+    found = np.flatnonzero(rim(picture).any(axis=0))
+    assert abs(found[-near] - temple) < 4
+    beside = int(temple) + (3, -3)[near]
+    assert 0 < rim(picture)[:, beside].sum() < 14, "a line, and no rim"

@@ -22,15 +22,17 @@ def bare_face(points: Array, side: int) -> Image:
     return picture
 
 
-def rims(points: Array, side: int, iod: float, *, bridge: bool = True) -> NDArray[np.uint8]:
+def rims(
+    points: Array, side: int, iod: float, *, bridge: bool = True, half: float = 0.42
+) -> NDArray[np.uint8]:
     """Return the coverage by glasses, uint8 (side, side), on a level face of (N, 3) px landmarks.
 
-    Their arms are not drawn.
+    Their arms are not drawn. `half` is half the width of a lens, iod.
     """
     coverage: NDArray[np.uint8] = np.zeros((side, side), np.uint8)
     middles = [points[list(pair), :2].mean(axis=0) for pair in ((33, 133), (263, 362))]
     width = max(2, round(0.05 * iod))
-    axes = (round(0.42 * iod), round(0.36 * iod))
+    axes = (round(half * iod), round(0.36 * iod))
     inner = []
     for (x, y), way in zip(middles, (-1, 1), strict=True):
         centre = round(float(x) + way * 0.04 * iod), round(float(y) + 0.05 * iod)
