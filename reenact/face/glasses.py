@@ -140,6 +140,9 @@ _UNLIKE: Final = (0.2, 0.5)
 """Shares of it at which a px begins to count as glasses, and from which it does."""
 
 
+_CLEAR: Final = 200
+"""Coverage above which a px has the colour of the rims."""
+
 Rim = tuple[Array, Array, float]
 """The inner and the outer edge of a rim, (rays, 2) px each, and the tint of its lens."""
 
@@ -206,11 +209,13 @@ def find_glasses(picture: Image, landmarks: Array) -> Glasses | None:
     found = cv2.inpaint(picture, hidden, _INPAINT_PX * pixel, cv2.INPAINT_TELEA)
     unworn = np.asarray(found, np.uint8)
     seen = _unlike(picture, unworn, np.asarray(whole, np.uint8))
+    if not (seen > _CLEAR).any():
+        return None  # they are outside of the picture
     return Glasses(
         alpha=seen,
         hinges=np.asarray(hinges @ to_picture[:, :2].T + to_picture[:, 2], np.float32),
         unworn=unworn,
-        colour=np.median(picture[seen > 200], axis=0).astype(np.float32),
+        colour=np.median(picture[seen > _CLEAR], axis=0).astype(np.float32),
         width_px=thickness * pixel,
     )
 

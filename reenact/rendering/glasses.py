@@ -39,6 +39,9 @@ _MAX_STRETCH: Final = 15.0
 _SHORT_ARM: Final = 0.12
 """Length, iod, up to which the photo does not show an arm, which is drawn in the rims' colour."""
 
+_FADE_IN: Final = 0.15
+"""Length, iod, by which such an arm is longer than in the photo when it is drawn in full."""
+
 _ARM_WIDTH: Final = 0.5
 """Width of an arm that the photo does not show, as a share of the rims'."""
 
@@ -70,16 +73,13 @@ class GlassesLayer:
         scale, shift = grid_to_crop(len(picture), side_px)
         x, y, width, height = cv2.boundingRect(glasses.alpha)
         corners = np.array([(a, b) for a in (x, x + width) for b in (y, y + height)], np.float32)
-        self._corners, hinges = (
+        self._corners, self._hinges = (
             self._on_glasses(places * np.float32(scale) + np.float32(shift), pose)
             for places in (corners, glasses.hinges)
         )
-        self._hinges, self._arms = hinges[:, 0], hinges
         self._colour = [*glasses.colour.tolist(), 255.0]
         self._arm_px = _ARM_WIDTH * glasses.width_px / len(picture)
-        edges = self._on_glasses(landmarks[list(TEMPLES), :2], pose)[:, 0]
-        seen = np.maximum(_AWAY * (edges - self._hinges), 0)
-        self._reach, self._unseen = _MAX_STRETCH * seen, seen < _SHORT_ARM
+        self._seen = np.maximum(self._lengths(landmarks[list(TEMPLES), :2], pose), 0)
 
     def draw(self, person: Image, maps: Array, drive: Array, pose: Pose) -> None:
         """Draw them over a warped person, uint8 (S, S, 4) RGBA; in place.
@@ -104,14 +104,13 @@ class GlassesLayer:
         places = grid * np.float32(cell) + np.float32(offset)
         at = self._on_glasses(places - shift, pose)
         source = to_image(at, self._pose)[..., :2]
-        lengths = _AWAY * (self._on_glasses(temples, pose)[:, 0] - self._hinges)
-        beyond = _AWAY * (at[..., :1] - self._hinges)
-        unseen = ((beyond > _MIN_ARM) & (lengths > self._reach)).any(axis=-1)
+        lengths = self._lengths(temples, pose)
+        beyond = _AWAY * (at[..., :1] - self._hinges[:, 0])
+        torn = lengths > _MAX_STRETCH * self._seen
+        unseen = ((beyond > _MIN_ARM) & torn).any(axis=-1)
         shown = 1 - unseen.astype(np.float32)
         along = (beyond / np.maximum(lengths, _MIN_ARM)).max(axis=-1, keepdims=True)
         on_arm = np.clip(along, 0, 1)
-        for number in np.flatnonzero(self._unseen & (lengths > _MIN_ARM)):
-            self._draw_arm(person, number, lengths[number], pose, shift)
         skin = places + maps[top:bottom, left:right, FLOW] * np.float32(self._side_px / 2)
         source += on_arm * (skin - source)
         zoom = len(person) / side
@@ -121,6 +120,11 @@ class GlassesLayer:
         )
         box = person[rows, columns]
         to_picture = np.float32(len(person) / self._side_px)
+        corner = np.array([columns.start, rows.start])
+        for number in np.flatnonzero((self._seen < _SHORT_ARM) & (lengths > self._seen)):
+            ends = (self._arm(number, lengths[number], pose) + shift + 0.5) * to_picture - 0.5
+            share = min((lengths[number] - self._seen[number]) / _FADE_IN, 1)
+            self._draw_arm(box, ends - corner, float(share), len(person))
         fine = cv2.resize(
             (source + np.float32(0.5)) * to_picture - np.float32(0.5), box.shape[1::-1]
         )
@@ -131,18 +135,24 @@ class GlassesLayer:
         drawn = cv2.merge([*cv2.split(colours), np.maximum(alpha, box[..., 3])])
         box[:] = cv2.blendLinear(drawn, np.ascontiguousarray(box), share, 1 - share)
 
-    def _draw_arm(
-        self, person: Image, number: int, length: float, pose: Pose, shift: Array
-    ) -> None:
-        """Draw an arm that the photo does not show, in the usual colour of the rims; in place."""
-        hinge = self._arms[number]
+    def _lengths(self, temples: Array, pose: Pose) -> Array:
+        """Return the lengths of the arms, (2,) iod, to the temples, (2, 2) px; or below 0."""
+        edges = self._on_glasses(temples, pose)
+        return np.asarray(_AWAY * (edges - self._hinges)[:, 0], np.float32)
+
+    def _arm(self, number: int, length: float, pose: Pose) -> Array:
+        """Return the ends of an arm of this length, iod, in a picture: (2, 2) px."""
+        hinge = self._hinges[number]
         end = hinge + np.array([_AWAY[number] * length, 0, 0], np.float32)
-        end[2] = self._depth + _CURVE * np.square(np.clip(end[0], -_CURVED, _CURVED))
-        zoom = np.float32(len(person) / self._side_px)
-        seen = (to_image(np.stack([hinge, end]), pose)[:, :2] + shift + 0.5) * zoom - 0.5
-        first, last = np.round(seen * 2**_FRACTION).astype(int).tolist()
-        width = max(1, round(self._arm_px * len(person)))
-        cv2.line(person, first, last, self._colour, width, cv2.LINE_AA, _FRACTION)
+        return to_image(np.stack([hinge, end]), pose)[:, :2]
+
+    def _draw_arm(self, box: Image, ends: Array, share: float, size: int) -> None:
+        """Draw an arm that the photo does not show, in the usual colour of the rims; in place."""
+        drawn = box.copy()
+        first, last = np.round(ends * 2**_FRACTION).astype(int).tolist()
+        width = max(1, round(self._arm_px * size))
+        cv2.line(drawn, first, last, self._colour, width, cv2.LINE_AA, _FRACTION)
+        box[:] = cv2.addWeighted(drawn, share, box.copy(), 1 - share, 0)
 
     def _on_glasses(self, places: Array, pose: Pose) -> Array:
         """Return the points of the glasses, (..., 3) in the face frame, seen at (..., 2) px."""

@@ -48,9 +48,11 @@ def lens_width(picture: Image, columns: slice) -> int:
     return int(found[-1] - found[0])
 
 
-def test_a_calm_face_is_its_photo(painter: Painter) -> None:
-    picture, _ = painter.paint(POINTS, at())
-    photo = put_on(bare_face(POINTS, SIDE), COVERAGE)
+@pytest.mark.parametrize("half", [0.42, 0.53])
+def test_a_calm_face_is_its_photo(half: float) -> None:
+    coverage = rims(POINTS, SIDE, SCALE, half=half)
+    picture, _ = wearing(coverage).paint(POINTS, at())
+    photo = put_on(bare_face(POINTS, SIDE), coverage)
     assert np.abs(picture[20:-20].astype(int) - photo[20:-20]).mean() < 1
 
 
