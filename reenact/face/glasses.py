@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import estimate_pose, filled_outline
-from reenact.face.topology import EYE_LEFT, EYE_RIGHT, OVAL
+from reenact.face.topology import (
+    EYE_CORNERS_LEFT,
+    EYE_CORNERS_RIGHT,
+    EYE_LEFT,
+    EYE_RIGHT,
+    OVAL,
+)
 from reenact.types import Array, Image
 
 _IOD_PX: Final = 96
@@ -27,9 +33,6 @@ _SIZE: Final = (320, 224)
 
 _EYES_ROW: Final = 88
 """Row of its eyes."""
-
-_CORNERS: Final = ((33, 133), (263, 362))
-"""Landmarks of the corners of the right and of the left eye, outer first."""
 
 TEMPLES: Final = (127, 356)
 """Landmarks of the right and the left temple, where the arms of glasses leave the face."""
@@ -132,13 +135,11 @@ _EDGE_PX: Final = 1.0
 _INPAINT_PX: Final = 4
 """Distance from which the colours of the skin behind a rim are taken, px of the small picture."""
 
-
 _USUAL: Final = 75.0
 """Percentile of the difference between glasses and the skin in their place that is usual."""
 
 _UNLIKE: Final = (0.2, 0.5)
 """Shares of it at which a px begins to count as glasses, and from which it does."""
-
 
 _CLEAR: Final = 200
 """Coverage above which a px has the colour of the rims."""
@@ -182,9 +183,9 @@ def find_glasses(picture: Image, landmarks: Array) -> Glasses | None:
     colours = np.asarray(cv2.GaussianBlur(sharp, (0, 0), 0.9), np.float32)
     right, left = (filled_outline(points[list(eye)], _SIZE[::-1]) for eye in (EYE_RIGHT, EYE_LEFT))
     lids = np.asarray(cv2.dilate(right | left, _AROUND_LIDS), np.uint8)
-    contrast = _NOISE + float(np.percentile(_gradient(colours)[lids > 127], 90))
+    contrast = _NOISE + _contrast_around(colours, lids)
     rims = []
-    for corners, side in zip(_CORNERS, (-1, 1), strict=True):
+    for corners, side in (EYE_CORNERS_RIGHT, -1), (EYE_CORNERS_LEFT, 1):
         middle = points[list(corners)].mean(axis=0)
         middle += np.multiply(_MIDDLE, (side * _IOD_PX, _IOD_PX))
         outline, weakest = _outline(colours, lids, middle)
@@ -232,7 +233,10 @@ def _unlike(picture: Image, unworn: Image, coverage: NDArray[np.uint8]) -> NDArr
 
 def _alignment(landmarks: Array) -> Array:
     """Return the similarity, (2, 3), from px of the picture to those of the small one."""
-    right, left = (landmarks[list(corners), :2].mean(axis=0) for corners in _CORNERS)
+    right, left = (
+        landmarks[list(corners), :2].mean(axis=0)
+        for corners in (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT)
+    )
     across = left - right
     scale = _IOD_PX / estimate_pose(landmarks).scale
     x, y = across * scale / max(float(np.hypot(*across)), 1e-3)
@@ -241,10 +245,15 @@ def _alignment(landmarks: Array) -> Array:
     return np.column_stack([linear, middle])
 
 
-def _gradient(colours: Array) -> Array:
-    """Return the contrast from px to px, (H, W), of colours, (H, W, 3)."""
-    by_x, by_y = (cv2.Sobel(colours, cv2.CV_32F, *order, scale=1 / 4) for order in ((1, 0), (0, 1)))
-    return np.asarray(np.sqrt((by_x**2 + by_y**2).sum(axis=2)), np.float32)
+def _contrast_around(colours: Array, lids: NDArray[np.uint8]) -> float:
+    """Return the contrast from px to px that a tenth of the lids' px, (H, W), exceed."""
+    x, y, width, height = cv2.boundingRect(lids)
+    box = slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
+    by_x, by_y = (
+        cv2.Sobel(colours[box], cv2.CV_32F, *order, scale=1 / 4) for order in ((1, 0), (0, 1))
+    )
+    contrast = np.sqrt((by_x**2 + by_y**2).sum(axis=2))
+    return float(np.percentile(contrast[lids[box] > 127], 90))
 
 
 def _rays(picture: Array | NDArray[np.uint8], middle: Array) -> Array:
@@ -295,8 +304,9 @@ def _bridge(colours: Array, rims: list[Rim], row: float) -> tuple[float, float]:
 
 def _step(best: Array) -> tuple[Array, NDArray[np.intp]]:
     """Return the best sum of a path that moves by -1, 0 or 1 to each place, and that motion."""
-    wide = np.pad(best, 1, constant_values=-np.inf)
-    ways = np.stack([wide[:-2] - _BEND, wide[1:-1], wide[2:] - _BEND])
+    # Padding and stacking would take three times as long.
+    ways = np.full((3, len(best)), -np.inf, np.float32)
+    ways[0, 1:], ways[1], ways[2, :-1] = best[:-1] - _BEND, best, best[1:] - _BEND
     chosen = ways.argmax(axis=0)
     return ways[chosen, np.arange(len(best))], chosen - 1
 

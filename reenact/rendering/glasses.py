@@ -14,8 +14,8 @@ import numpy as np
 
 from reenact.face.geometry import to_face_frame, to_image
 from reenact.face.glasses import TEMPLES, Glasses
-from reenact.models.warp_unet_inputs import FLOW, MAP_BLOCK, MAP_STEM
-from reenact.rendering.mesh_warp import grid_to_crop
+from reenact.models.warp_unet_inputs import FLOW, MAP_STEM
+from reenact.rendering.mesh_warp import grid_to_crop, whole_blocks
 from reenact.types import Array, Image, Pose
 
 _NOSE: Final = (168, 6)
@@ -95,13 +95,15 @@ class GlassesLayer:
         ends = np.concatenate([to_image(self._corners, pose)[:, :2], temples]) + shift
         side = len(maps)
         low, high = ends.min(axis=0) / MAP_STEM - 1, ends.max(axis=0) / MAP_STEM + 1
-        blocks = np.stack([np.floor(low / MAP_BLOCK), np.ceil(high / MAP_BLOCK)]).astype(int)
-        (left, top), (right, bottom) = np.clip(blocks * MAP_BLOCK, 0, side)
-        if left >= right or top >= bottom:
+        firsts, lasts = np.floor(low).astype(int).tolist(), np.ceil(high).astype(int).tolist()
+        box_ends = [(firsts[axis], lasts[axis] - 1) for axis in (1, 0)]
+        cells, pixels = whole_blocks(box_ends, side, len(person))
+        box = person[pixels]
+        if not box.size:
             return
         cell, offset = grid_to_crop(side, self._side_px)
-        grid = np.mgrid[top:bottom, left:right][::-1].transpose(1, 2, 0).astype(np.float32)
-        places = grid * np.float32(cell) + np.float32(offset)
+        rows, columns = (np.arange(side)[part] * np.float32(cell) + offset for part in cells)
+        places = np.stack(np.meshgrid(columns, rows), axis=-1).astype(np.float32)
         at = self._on_glasses(places - shift, pose)
         source = to_image(at, self._pose)[..., :2]
         lengths = self._lengths(temples, pose)
@@ -111,16 +113,10 @@ class GlassesLayer:
         shown = 1 - unseen.astype(np.float32)
         along = (beyond / np.maximum(lengths, _MIN_ARM)).max(axis=-1, keepdims=True)
         on_arm = np.clip(along, 0, 1)
-        skin = places + maps[top:bottom, left:right, FLOW] * np.float32(self._side_px / 2)
+        skin = places + maps[cells][..., FLOW] * np.float32(self._side_px / 2)
         source += on_arm * (skin - source)
-        zoom = len(person) / side
-        rows, columns = (
-            slice(int(start * zoom), int(end * zoom))
-            for start, end in ((top, bottom), (left, right))
-        )
-        box = person[rows, columns]
         to_picture = np.float32(len(person) / self._side_px)
-        corner = np.array([columns.start, rows.start])
+        corner = np.array([pixels[1].start, pixels[0].start])
         for number in np.flatnonzero((self._seen < _SHORT_ARM) & (lengths > self._seen)):
             ends = (self._arm(number, lengths[number], pose) + shift + 0.5) * to_picture - 0.5
             share = min((lengths[number] - self._seen[number]) / _FADE_IN, 1)
@@ -133,7 +129,7 @@ class GlassesLayer:
         alpha = cv2.remap(self._alpha, x, y, cv2.INTER_LINEAR)  # 0 outside of the picture
         share = alpha * cv2.resize(shown, box.shape[1::-1]) * np.float32(1 / 255)
         drawn = cv2.merge([*cv2.split(colours), np.maximum(alpha, box[..., 3])])
-        box[:] = cv2.blendLinear(drawn, np.ascontiguousarray(box), share, 1 - share)
+        box[:] = cv2.blendLinear(drawn, box, share, 1 - share)
 
     def _lengths(self, temples: Array, pose: Pose) -> Array:
         """Return the lengths of the arms, (2,) iod, to the temples, (2, 2) px; or below 0."""
@@ -152,7 +148,7 @@ class GlassesLayer:
         first, last = np.round(ends * 2**_FRACTION).astype(int).tolist()
         width = max(1, round(self._arm_px * size))
         cv2.line(drawn, first, last, self._colour, width, cv2.LINE_AA, _FRACTION)
-        box[:] = cv2.addWeighted(drawn, share, box.copy(), 1 - share, 0)
+        box[:] = cv2.addWeighted(drawn, share, box, 1 - share, 0)
 
     def _on_glasses(self, places: Array, pose: Pose) -> Array:
         """Return the points of the glasses, (..., 3) in the face frame, seen at (..., 2) px."""
@@ -161,5 +157,10 @@ class GlassesLayer:
         depth = np.full(seen.shape[:-1], self._depth, np.float32)
         for _ in range(3):  # the depth depends on the place, but hardly
             plane = (seen - depth[..., None] * pose.rotation[:2, 2]) @ flat
-            depth = self._depth + _CURVE * np.square(np.clip(plane[..., 0], -_CURVED, _CURVED))
+            depth = self._depth_at(plane[..., 0])
         return np.asarray(np.concatenate([plane, depth[..., None]], axis=-1), np.float32)
+
+    def _depth_at(self, across: Array) -> Array:
+        """Return the depth of the glasses at distances from their middle; both are iod."""
+        aside = np.clip(across, -_CURVED, _CURVED)
+        return np.asarray(self._depth + _CURVE * np.square(aside), np.float32)

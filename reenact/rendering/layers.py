@@ -32,7 +32,6 @@ from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, NOSE_OUTLINE,
 from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import (
     FLOW,
-    MAP_BLOCK,
     MAP_STEM,
     NETWORK_PX,
     REPAIR_CELLS,
@@ -42,7 +41,7 @@ from reenact.models.warp_unet_inputs import (
 from reenact.rendering.background import layers_of
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.glasses import GlassesLayer
-from reenact.rendering.mesh_warp import sources, warp_image
+from reenact.rendering.mesh_warp import sources, warp_image, whole_blocks
 from reenact.rendering.mouth_interior import (
     MouthColours,
     dim_mouth,
@@ -421,12 +420,8 @@ def _enlarged_box(
 ) -> tuple[tuple[slice, ...], ...]:
     """Return the box of blocks around non-zero cells, in cells and in px of a picture."""
     x, y, width, height = cv2.boundingRect((cells > 0).astype(np.uint8))
-    blocks = [
-        (max(first - margin, 0) // MAP_BLOCK, (last + margin) // MAP_BLOCK + 1)
-        for first, last in ((y, y + height - 1), (x, x + width - 1))
-    ]
-    block_sizes = MAP_BLOCK, MAP_BLOCK * len(picture) / len(cells)
-    return tuple(tuple(slice(int(a * s), int(b * s)) for a, b in blocks) for s in block_sizes)
+    ends = (y - margin, y + height - 1 + margin), (x - margin, x + width - 1 + margin)
+    return whole_blocks(ends, len(cells), len(picture))
 
 
 def follow_box(corner: Corner | None, landmarks: Array, side_px: int = NETWORK_PX) -> Corner:

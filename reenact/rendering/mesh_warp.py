@@ -7,6 +7,7 @@ hides its far cheek. All functions are pure; any thread may call them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import Triangles
-from reenact.models.warp_unet_inputs import FLOW
+from reenact.models.warp_unet_inputs import FLOW, MAP_BLOCK
 from reenact.types import Array, Image
 
 _MIN_HEIGHT: Final = 1e-6
@@ -102,6 +103,24 @@ def _planes(points: Array, attributes: Array, triangles: Triangles) -> Array:
     if flat.any():
         planes[2][:, flat] = values[:, :, flat].mean(axis=1)
     return planes
+
+
+def whole_blocks(
+    ends: Sequence[tuple[int, int]], side: int, size_px: int
+) -> tuple[tuple[slice, ...], ...]:
+    """Return the blocks of `MAP_BLOCK` cells that contain a box, in cells and in px of a picture.
+
+    Args:
+        ends: first and last row, then column, of the box, in cells. No px are left of a box that is
+            outside of the picture.
+        side: number of cells along a side.
+        size_px: side of the picture.
+    """
+    blocks = [(max(first, 0) // MAP_BLOCK, last // MAP_BLOCK + 1) for first, last in ends]
+    block_sizes = MAP_BLOCK, MAP_BLOCK * size_px / side
+    return tuple(
+        tuple(slice(int(a * s), max(int(b * s), 0)) for a, b in blocks) for s in block_sizes
+    )
 
 
 def grid_to_crop(side: int, size_px: int) -> tuple[float, float]:

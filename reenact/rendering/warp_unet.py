@@ -232,14 +232,13 @@ def _coverage(target: Target, side_px: int, landmarks: Array) -> Iterator[NDArra
         landmarks: (R, 478, 3) of its references, in px of S.
     """
     rows, columns = inside = within_plate(target, side_px)
-    pads = [(part.start, side_px - part.stop) for part in inside]
     pictures = (
         np.ascontiguousarray(resized_square(np.asarray(image), side_px)[inside])
         for image in target.references
     )
     corner = np.array([columns.start, rows.start, 0], np.float32)
     for people in person_coverage(pictures, landmarks - corner):
-        yield np.pad(people, pads, mode="edge")
+        yield np.pad(people, _beyond(inside, side_px), mode="edge")
 
 
 def _mirrored_beyond(target: Target, people: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -248,8 +247,13 @@ def _mirrored_beyond(target: Target, people: NDArray[np.uint8]) -> NDArray[np.ui
     It is not drawn there, but is no wall to fill from.
     """
     inside = within_plate(target, len(people))
-    pads = [(part.start, len(people) - part.stop) for part in inside]
-    return np.maximum(people, np.pad(people[inside], pads, mode="symmetric"))
+    mirrored = np.pad(people[inside], _beyond(inside, len(people)), mode="symmetric")
+    return np.maximum(people, mirrored)
+
+
+def _beyond(inside: tuple[slice, slice], side_px: int) -> list[tuple[int, int]]:
+    """Return how many px a crop has before and after its rows and columns within the plate."""
+    return [(part.start, side_px - part.stop) for part in inside]
 
 
 WARP_UNET: Final = RendererSpec(
