@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import tempfile
@@ -83,6 +84,8 @@ def _answering(answer: Answer) -> Answer:
             return _refused(str(error), 409)
         except ClientDisconnect:  # nobody waits for the answer
             return Response(status_code=400)
+        except asyncio.CancelledError:  # the panel ends
+            return _refused("The panel has ended.", 503)
         except ReenactError as error:
             return _refused(str(error))
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from reenact.live.presets import import_preset, own_settings, preset_names, pres
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job
 from reenact.panel.server import Address, PanelServer
+from reenact.panel.studio import Studio
 from reenact.sinks.obs.ring import RingReader
 from reenact.storage import write_png
 from support.clips import corners, four_colours
@@ -472,10 +474,19 @@ def test_a_page_finds_the_program_again_after_a_restart_and_is_told_of_a_new_tok
 ) -> None:
     page.tab.locator('[data-name="anna"]').wait_for()
     page.tab.evaluate("document.body.dataset.before = true")
-    panel.server.close()
+    asked = threading.Event()
+
+    def look(studio: Studio) -> list[dict[str, Any]]:
+        asked.set()
+        time.sleep(1.0)
+        return []
+
+    monkeypatch.setattr(Studio, "sources", look)
+    assert asked.wait(20.0)
+    panel.server.close()  # while the page waits for an answer
     page.tab.get_by_text("The panel has ended").wait_for()
     time.sleep(4.0)  # longer than the cameras are looked for
-    assert page.tab.locator(".toast").count() == 0
+    assert page.tab.locator(".toast").all_inner_texts() == []
     panel.studio._run = "another"
     panel.server = PanelServer(panel.studio, Address(port=panel.port))
     page.tab.locator("body:not([data-before])").wait_for()

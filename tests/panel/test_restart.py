@@ -1,16 +1,20 @@
-"""What the outputs do while a session makes way for another."""
+"""What outputs and requests do while a session, or the panel, makes way for another."""
 
 from __future__ import annotations
 
+import json
+import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import IncompleteRead
-from typing import IO
+from typing import IO, Any
 
 import cv2
 import numpy as np
 import pytest
 
+from reenact.panel.studio import Studio
 from reenact.sinks.http_address import load_address
 from reenact.types import Image
 from support.fakes import until
@@ -59,6 +63,29 @@ def test_an_output_ends_if_the_next_session_cannot_begin(
     panel.call("POST", "/api/start", source="image:missing.png", target="robin", outputs=[output])
     until(lambda: panel.studio.state()["error"] != "", 60.0)
     assert _ends(viewer)
+
+
+def test_a_request_that_is_answered_while_the_panel_ends_is_told_so_and_nothing_is_logged(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    def look(studio: Studio) -> list[dict[str, Any]]:
+        asked.set()
+        assert ended.wait(20.0)
+        return []
+
+    monkeypatch.setattr(Studio, "sources", look)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(panel.send, "GET", "/api/sources")
+        assert asked.wait(20.0)
+        closing = threading.Thread(target=panel.server.close)
+        closing.start()
+        status, _, content = answer.result(20.0)
+        ended.set()
+        closing.join(20.0)
+    assert (status, json.loads(content)) == (503, {"error": "The panel has ended."})
+    assert not caplog.records
 
 
 def _picture(stream: IO[bytes]) -> Image:

@@ -3,17 +3,18 @@
 import { toast } from "./dom.js";
 import { T } from "./texts.js";
 
-/** Send a request; returns its value. Throws an Error with the program's sentence and status. */
+/** Send a request; returns its value. Throws an Error with the program's sentence and status, or `offline`. */
 export async function call(method, path, body) {
   const options = { method, headers: {} };
   if (method !== "GET") {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body ?? {});
   }
-  const answer = await fetch(`/api/${path}`, options).catch(() => {
-    throw new Error(T.offline);
-  });
-  return taken(answer.status, await answer.text());
+  const [status, text] = await fetch(`/api/${path}`, options)
+    .then(async (answer) => [answer.status, await answer.text()])
+    .catch(() => [503, ""]);
+  if (status === 503) throw Object.assign(new Error(T.offline), { offline: true });
+  return taken(status, text);
 }
 
 /** Return the value in an answer; throws if the request was refused, by the API or before it. */
@@ -29,12 +30,16 @@ function taken(status, text) {
   throw Object.assign(new Error(told), { status });
 }
 
-/** Like `call`, but tells an error to the user and returns undefined. */
+/**
+ * Like `call`, but tells an error to the user and returns undefined.
+ *
+ * That the program has ended stands at the top of the page already.
+ */
 export async function attempt(method, path, body) {
   try {
     return (await call(method, path, body)) ?? null;
   } catch (error) {
-    toast(error.message, { bad: true });
+    if (!error.offline) toast(error.message, { bad: true });
     return undefined;
   }
 }

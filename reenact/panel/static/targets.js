@@ -64,9 +64,9 @@ export class TargetGallery {
     let targets;
     try {
       targets = await call("GET", "targets");
-    } catch ({ message }) {
+    } catch ({ message, offline }) {
       // The next state asks again; what it is told twice is shown once.
-      if (message !== this.problem) toast(message, { bad: true });
+      if (message !== this.problem && !offline) toast(message, { bad: true });
       this.problem = message;
       return;
     } finally {
