@@ -43,8 +43,11 @@ _HIDING_TURN: Final = (0.05, 0.2)
 """Sine of the yaw, towards the photo's side, from which hair and ear of the far side begin to be
 hidden behind the face, and from which they are."""
 
-_NECK_CELLS: Final = 10
-"""Cells below the chin in which the mirror image fades out: shoulders are not mirrored."""
+_NOSE_BASE: Final = 2
+
+_FADE_CELLS: Final = 10
+"""Cells in which the mirror image fades out below the chin, and beside the face below the nose,
+where ears end: collars and shoulders are not mirrored."""
 
 _BLUR: Final = (13, 13)
 """Kernel, in cells, that blurs the transition."""
@@ -126,11 +129,14 @@ def far_share(maps: Array, mirror: Array, landmarks: Array, turn: float) -> Arra
     skin = maps[..., MapChannel.SKIN]
     share = stretched * np.clip((mirror_density - density) / _MIN_GAIN, 0, 1) * skin
     rows = np.arange(len(share), dtype=np.float32)[:, None]
-    above_neck = np.clip((landmarks[CHIN, 1] / MAP_STEM - rows) / _NECK_CELLS + 1, 0, 1)
-    hair = np.float32(1 - ramp(turn, *_HIDING_TURN))
+    above_chin, above_lobes = (
+        np.clip((landmarks[at, 1] / MAP_STEM - rows) / _FADE_CELLS + 1, 0, 1)
+        for at in (CHIN, _NOSE_BASE)
+    )
+    hair = np.float32(1 - ramp(turn, *_HIDING_TURN)) * above_lobes
     hair_share = hair * cv2.dilate(share, _HAIR_DILATION) * (1 - skin)
     share = np.maximum(cv2.dilate(share, _STRETCHED_DILATION), hair_share)
-    return np.asarray(cv2.blur(share * above_neck, _BLUR), np.float32)
+    return np.asarray(cv2.blur(share * above_chin, _BLUR), np.float32)
 
 
 def _density(maps: Array) -> Array:

@@ -29,7 +29,7 @@ from reenact.face.geometry import (
 )
 from reenact.face.glasses import find_glasses
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, NOSE_OUTLINE, OVAL
-from reenact.imaging import in_bytes
+from reenact.imaging import LUMA, in_bytes
 from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_STEM,
@@ -79,6 +79,9 @@ _RIM_MOTION: Final = 0.04
 
 _INPAINT_RADIUS_PX: Final = 3
 """Distance from which the colours over eyes and mouth are taken."""
+
+_MAX_TINT: Final = 0.01
+"""Mean difference between the channels and luma, as a share of luma, below which a face is grey."""
 
 _LASH_LINE: Final = 0.15
 """Share of an eye's opening, below its upper edge, that is the dark line of its lashes."""
@@ -130,6 +133,7 @@ class Reference:
         teeth_end: where the upper teeth end, see `teeth_end_of`.
         on_white: True if the picture lies on white and `rimless` is its own alpha. White over white
             is no halo, so nothing is cut off the rim.
+        grey: True for a face in grey.
         glasses: the glasses that the person wears in the picture, and not in `person` and `shut`;
             None: none.
     """
@@ -145,6 +149,7 @@ class Reference:
     body: Body = HEAD_ALONE
     teeth_end: float | None = None
     on_white: bool = False
+    grey: bool = False
     glasses: GlassesLayer | None = None
 
     @classmethod
@@ -194,6 +199,7 @@ class Reference:
             body=body,
             teeth_end=teeth_end_of(picture, landmarks),
             on_white=on_white,
+            grey=_is_grey(picture, landmarks),
             glasses=GlassesLayer(picture, worn, points, pose, side_px) if worn else None,
         )
 
@@ -214,6 +220,13 @@ def _shut(picture: Image, landmarks: Array) -> Image:
         inside |= region_mask(below, opening, len(picture))
     filled = cv2.inpaint(picture, inside, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA)
     return np.asarray(filled, np.uint8)
+
+
+def _is_grey(picture: Image, landmarks: Array) -> bool:
+    """Return whether the face in a picture, uint8 (S, S, 3) RGB, has no colours."""
+    face = picture[region_mask(landmarks, OVAL, len(picture)) > 127].astype(np.float32)
+    luma = face @ LUMA
+    return bool(np.abs(face - luma[:, None]).mean() < _MAX_TINT * luma.mean())
 
 
 def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -455,11 +468,16 @@ def maps_in_box(maps: Array, corner: Corner) -> Array:
     return np.ascontiguousarray(maps[_box(corner, 1 / MAP_STEM)].transpose(2, 0, 1))
 
 
-def add_residual(picture: Image, residual: Array, corner: Corner, zoom: float) -> None:
+def add_residual(
+    picture: Image, residual: Array, corner: Corner, zoom: float, *, grey: bool = False
+) -> None:
     """Add the network's residual, (3, B, B), to a picture, uint8 (S, S, 3) RGB, in place.
 
-    A residual of 2 is the whole range of values; the other arguments are those of `in_box`.
+    A residual of 2 is the whole range of values; if `grey`, no colour is added. The other arguments
+    are those of `in_box`.
     """
+    if grey:
+        residual = np.broadcast_to(np.tensordot(LUMA, residual, 1), residual.shape)
     box = picture[_box(corner, zoom)]
     added = _resized(cv2.merge(list(residual * np.float32(127.5))), len(box))
     box[:] = cv2.add(box, added, dtype=cv2.CV_8U)

@@ -213,6 +213,7 @@ class MouthColours:
         shade: light between hardly parted lips, as a share of the light in the middle of a wide
             mouth, 0 to 1.
         light: mean light between the photo's lips, likewise.
+        colourful: 0 for a picture in grey, 1 for lips of a usual colour.
     """
 
     teeth: tuple[float, ...]
@@ -223,6 +224,7 @@ class MouthColours:
     exposure: float
     shade: tuple[float, ...]
     light: float
+    colourful: float
 
     @classmethod
     def of(cls, picture: Image, landmarks: Array) -> MouthColours:
@@ -245,18 +247,14 @@ class MouthColours:
         brighter = np.maximum(np.sqrt(whites / np.maximum(skin, 1)), _MIN_BRIGHTER)
         mouth, inside = (region_mask(landmarks, part, size) for part in (LIPS_OUTER, LIPS_INNER))
         lips = np.array(cv2.mean(picture, mouth & ~inside)[:3])
-        colourful = np.clip((lips[0] - lips[2]) / max(_COLOURFUL * (lips @ LUMA), 1.0), 0, 1)
+        redder = float((lips[0] - lips[2]) / max(_COLOURFUL * (lips @ LUMA), 1.0))
+        colourful = min(max(redder, 0.0), 1.0)
 
-        def tinted(tint: tuple[float, ...]) -> Array:
-            """Return a tint of the light, grey for a picture in grey."""
-            grey = np.dot(tint, LUMA)
-            return np.asarray(grey + colourful * (tint - grey))
-
-        teeth = brighter * skin * tinted(_TEETH)
+        teeth = brighter * skin * _tint(_TEETH, colourful)
         exposure = max(1.0, float(teeth.max()) / 255)
-        shade = tuple(tinted(_SHADE).tolist())
+        shade = tuple(_tint(_SHADE, colourful).tolist())
         gums, tongue, cavity, cheeks = (
-            tuple((skin / exposure * tinted(tint)).tolist())
+            tuple((skin / exposure * _tint(tint, colourful)).tolist())
             for tint in (_GUMS, _TONGUE, _CAVITY, _CHEEKS)
         )
         return cls(
@@ -268,6 +266,7 @@ class MouthColours:
             exposure=exposure,
             shade=shade,
             light=_mean_light(landmarks, estimate_pose(landmarks), shade),
+            colourful=colourful,
         )
 
 
@@ -450,6 +449,12 @@ def _behind_teeth(
     return np.asarray(shares @ behind, np.uint8)
 
 
+def _tint(values: tuple[float, ...], colourful: float) -> Array:
+    """Return RGB values, (3,), equal for a picture in grey."""
+    grey = np.dot(values, LUMA)
+    return np.asarray(grey + colourful * (values - grey))
+
+
 def _light_between(opening: Array, px_per_mm: float, shade: tuple[float, ...]) -> Array:
     """Return the light in an opening between lips, RGB (H, W, 3); all values are 0 to 1."""
     sigma = max(_SHADE_REACH_MM * px_per_mm, 0.5)
@@ -479,7 +484,7 @@ def _teeth_texture(teeth: _Dentition, colours: MouthColours, px_per_mm: float) -
     _, behind, along = _arch(teeth)
     half_arch = slice(len(along) // 2, None)
     depth = np.interp(x, along[half_arch], behind[half_arch])[:, None]
-    light = teeth.light * np.exp(-depth / np.array(_LIGHT_DECAY_MM))
+    light = teeth.light * np.exp(-depth / _tint(_LIGHT_DECAY_MM, colours.colourful))
     shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.15 * gap)
     gum = _step(y - gum_line, px_per_mm)[..., None]
     rgb = shade[..., None] * light * (enamel + gum * (gums - enamel))

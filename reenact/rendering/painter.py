@@ -39,10 +39,14 @@ class Painter:
     Args:
         reference: the picture to draw from.
         edge_fade: factors on the motion, (side, side, 1), see `compositing.edge_fade`.
+
+    Attributes:
+        grey: True for a face in grey.
     """
 
     def __init__(self, reference: Reference, edge_fade: Array | float = 1.0) -> None:
         self._reference, self._edge_fade = reference, edge_fade
+        self.grey = reference.grey
         self._fine = enlarged(reference.person)
         self._mirror: tuple[Reference, Image] | None = None
         if is_turned(reference.pose):

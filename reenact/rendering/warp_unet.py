@@ -173,7 +173,8 @@ class WarpUNetRenderer:
         # The network expects the flow in halves of the usual crop's side, not of a wider crop's.
         cells[FLOW] *= self._side_px / NETWORK_PX
         inputs = {"layered": in_box(picture, self._corner, zoom)[None], "maps": cells[None]}
-        add_residual(picture, self._engine(inputs)[0][0], self._corner, zoom)
+        residual = self._engine(inputs)[0][0]
+        add_residual(picture, residual, self._corner, zoom, grey=painter.grey)
         return picture
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:

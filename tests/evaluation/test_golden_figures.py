@@ -33,7 +33,7 @@ GENERATED = {
     "face_ssim": (0.957, 0.008),
     "mesh_psnr": (31.86, 0.5),
     "sharpness": (1.04, 0.06),
-    "au_error": (0.034, 0.006),
+    "au_error": (0.038, 0.010),
     "mouth_open_error": (0.088, 0.03),
     "akd_px": (0.66, 0.15),
     "flicker": (0.109, 0.04),
@@ -41,7 +41,8 @@ GENERATED = {
 """Of `warp_unet` on the portrait that turns, its mirror image included: figure and tolerance. The
 generated truth has no inside of the mouth, its lips end at the landmarks, and its wall is stretched
 behind the head, so that drawn teeth, visible edges of lips and the wall's texture count as
-errors."""
+errors. MediaPipe reads two of the true frames differently on different processors, so that
+`au_error` is .034 on one and .042 on another."""
 
 VAL: dict[str, dict[str, float]] = {
     "copy": {"psnr": 17.001, "ssim": 0.646, "face_psnr": 16.057, "mesh_psnr": 16.150},

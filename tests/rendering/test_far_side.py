@@ -14,7 +14,7 @@ from reenact.rendering.far_side import far_share
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, move_person
 from reenact.rendering.painter import Painter
-from reenact.types import Pose
+from reenact.types import Array, Pose
 
 Colour = tuple[int, int, int]
 
@@ -22,6 +22,7 @@ SIZE = 256
 NEAR, FAR, MARK, WALL = (180, 120, 90), (150, 110, 110), (0, 0, 0), (20, 20, 200)
 CHEEKS = (50, 280)
 """Landmarks on the cheek to the left and to the right in the picture."""
+NOSE_BASE = 2
 
 
 def turned(yaw_deg: float) -> Pose:
@@ -97,15 +98,32 @@ def test_a_face_from_the_front_is_not_mirrored() -> None:
         assert max(shown) > 140, yaw_deg
 
 
-def test_the_face_hides_hair_of_the_far_side_until_it_is_nearly_frontal() -> None:
+FACE, BESIDE = (slice(50, 78), slice(50, 78)), (slice(50, 78), slice(95, 97))
+"""Cells in a face of 48×48 cells, and in hair and neck beside it."""
+
+
+def share_of_mirror(*, turn: float = 0.0, nose_row: float = 125.0) -> Array:
+    """Return the share of the mirror image of a face that the photo hardly shows."""
     mirror = np.zeros((128, 128, max(MapChannel) + 1), np.float32)
     mirror[40:88, 40:88, MapChannel.SKIN] = 1
     maps = mirror.copy()
     maps[..., FLOW] = -np.linspace(-1, 1, 128, dtype=np.float32)[None, :, None]  # all one column
     landmarks = np.full((478, 3), 250, np.float32)
-    frontal, turned_away = (far_share(maps, mirror, landmarks, turned) for turned in (0.0, 0.3))
-    face, hair = (slice(50, 78), slice(50, 78)), (slice(50, 78), slice(95, 97))
-    np.testing.assert_allclose(frontal[face], turned_away[face], atol=1e-6)
-    assert frontal[face].min() > 0.9
-    assert frontal[hair].min() > 0.4
-    assert turned_away[hair].max() < 0.15
+    landmarks[NOSE_BASE, 1] = 2 * nose_row
+    return far_share(maps, mirror, landmarks, turn)
+
+
+def test_the_face_hides_hair_of_the_far_side_until_it_is_nearly_frontal() -> None:
+    frontal, turned_away = (share_of_mirror(turn=turn) for turn in (0.0, 0.3))
+    np.testing.assert_allclose(frontal[FACE], turned_away[FACE], atol=1e-6)
+    assert frontal[FACE].min() > 0.9
+    assert frontal[BESIDE].min() > 0.4
+    assert turned_away[BESIDE].max() < 0.15
+
+
+def test_beside_the_face_nothing_is_mirrored_below_the_ears() -> None:
+    share = share_of_mirror(nose_row=55)
+    assert share[FACE].min() > 0.9
+    above, below = share[BESIDE][:3], share[BESIDE][-6:]
+    assert above.min() > 0.4
+    assert below.max() < 0.15

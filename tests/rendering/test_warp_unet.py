@@ -76,6 +76,18 @@ def test_copy_gives_the_reference_and_not_its_memory() -> None:
     np.testing.assert_array_equal(renderer.render(drive(target.neutral)), target.references[0])
 
 
+def test_a_photo_in_grey_is_drawn_in_grey() -> None:
+    coloured = portrait_target()
+    grey = np.repeat(coloured.references.mean(axis=-1, keepdims=True).astype(np.uint8), 3, axis=-1)
+    acted = drive(turned(opened_mouth(coloured.neutral, 20.0), 12.0))
+    spreads = []
+    for references in (coloured.references, grey):
+        renderer = opened("warp_unet", dataclasses.replace(coloured, references=references))
+        spreads.append(int(np.ptp(renderer.render(acted), axis=-1).max()))
+    assert spreads[0] > 50
+    assert spreads[1] <= 2
+
+
 def test_warp_at_rest_is_the_reference() -> None:
     target = portrait_target()
     picture = opened("warp", target).render(drive(target.neutral))
