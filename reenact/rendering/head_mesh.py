@@ -23,6 +23,7 @@ from reenact.face.geometry import (
     rotation_matrix,
     rotation_vector,
     triangulate,
+    yaw_sine,
 )
 from reenact.face.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.face.skin_shading import sampled, shipped_skin_shading
@@ -38,6 +39,7 @@ from reenact.face.topology import (
     N_SKIN,
     OVAL,
 )
+from reenact.imaging import ramp
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
 from reenact.rendering.body_field import out_of_skin, torso_flow
 from reenact.rendering.driven_skin import LooseSkin, inside_outline
@@ -70,6 +72,10 @@ _AROUND_LIDS: Final = np.ones((7, 7), np.uint8)
 
 _HAIR_BLUR: Final = (13, 13)
 """Kernel, in cells, that smooths the flow beside the face, twice."""
+
+_WIDENING_TURN: Final = 0.15
+"""Increase of the sine of the yaw from which the outer part of a cheek, over which hair may lie, is
+smoothed in full."""
 
 _MIN_COVER: Final = 0.6
 """Share of a kernel beside the face below which the flow is not smoothed."""
@@ -187,7 +193,8 @@ class HeadMesh:
         result = np.moveaxis(planes, 0, -1)
         flow, planes[ATLAS] = interpolated[:2], interpolated[2:]
         is_face = planes[MapChannel.SKIN] = np.take(self._is_face, cells) & (cells >= 0)
-        _smooth_beside(flow, planes[MapChannel.SKIN])
+        loose = _on_widened_cheek(planes[MapChannel.ATLAS_X], poses)
+        _smooth_beside(flow, planes[MapChannel.SKIN] * (1 - loose))
         if body.torso is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
             torso, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
@@ -202,6 +209,18 @@ class HeadMesh:
         places = planes[MapChannel.ATLAS_X] * 2, planes[MapChannel.ATLAS_Y] * 2
         planes[MapChannel.SHADING] = sampled(shading, *places) * (is_face - covers)
         return result
+
+
+def _on_widened_cheek(atlas_x: Array, poses: tuple[Pose, Pose]) -> Array:
+    """Return how far cells are on the outer part of the cheek that a turn widens, 0 to 1.
+
+    Args:
+        atlas_x: positions of the cells on the canonical head, (side, side), see `MapChannel`.
+        poses: of the reference and of the driven face.
+    """
+    before, after = (yaw_sine(pose.rotation) for pose in poses)
+    widened = np.sign(after) * ramp(abs(after) - abs(before), 0, _WIDENING_TURN)
+    return np.asarray(np.clip(np.float32(4 * widened) * atlas_x - 1, 0, 1))
 
 
 def _smooth_beside(flow: Array, skin: Array) -> None:

@@ -144,19 +144,36 @@ def test_a_folded_head_leaves_no_single_cells_that_look_elsewhere(yaw: float) ->
     assert np.abs(flow - cv2.medianBlur(flow, 3)).max() < 0.1
 
 
-@pytest.mark.parametrize(("yaw", "column"), [(-0.6, 102), (-0.4, 102), (0.4, 26), (0.6, 26)])
-def test_hair_beside_a_turned_head_has_no_kinks(yaw: float, column: int) -> None:
-    """Down a column of cells the flow bends nowhere by as much as at an edge of the mesh."""
+def maps_turned_by(yaw: float) -> Array:
+    """Return the maps of a frontal face that turns, 128×128 cells."""
     face, pose = posed_face(0)
     shape = to_face_frame(face, pose)
     start, end = (
         replace(pose, rotation=rotation_matrix(np.array([0, angle, 0], np.float32)))
         for angle in (0.0, yaw)
     )
-    maps = head_mesh().maps(to_image(shape, start), to_image(shape, end), 256, 128)
+    return head_mesh().maps(to_image(shape, start), to_image(shape, end), 256, 128)
+
+
+@pytest.mark.parametrize(("yaw", "column"), [(-0.6, 102), (-0.4, 102), (0.4, 26), (0.6, 26)])
+def test_hair_beside_a_turned_head_has_no_kinks(yaw: float, column: int) -> None:
+    """Down a column of cells the flow bends nowhere by as much as at an edge of the mesh."""
+    maps = maps_turned_by(yaw)
     hair_cells = maps[24:64, column]
     assert not hair_cells[:, MapChannel.SKIN].any(), "or it is no hair"
     bends_px = 128 * np.abs(np.diff(hair_cells[:, FLOW], n=2, axis=0))
+    assert bends_px.max() < 0.1
+
+
+@pytest.mark.parametrize("yaw", [-0.45, -0.3, 0.3, 0.45])
+def test_hair_over_a_widened_cheek_has_no_kinks(yaw: float) -> None:
+    maps = maps_turned_by(yaw)
+    x = np.sign(yaw) * maps[..., MapChannel.ATLAS_X] * maps[..., MapChannel.SKIN]
+    at_eyes = np.abs(maps[..., MapChannel.ATLAS_Y]) < 0.1
+    column = int(np.median(np.argwhere((x > 0.44) & at_eyes)[:, 1]))
+    cheek_cells = maps[44:84, column]
+    assert cheek_cells[:, MapChannel.SKIN].mean() > 0.5
+    bends_px = 128 * np.abs(np.diff(cheek_cells[:, FLOW], n=2, axis=0))
     assert bends_px.max() < 0.1
 
 
