@@ -12,12 +12,15 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.face.geometry import canonical_face, estimate_pose, mirror_index, mirrored, yaw_sine
 from reenact.face.topology import CHIN
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
+from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference
+from reenact.rendering.mesh_warp import grid_to_crop, rasterise, sources, warp_image
 from reenact.types import HEAD_ALONE, Array, Image, Pose
 
 _TURNED: Final = 0.07
@@ -51,6 +54,12 @@ where ears end: collars and shoulders are not mirrored."""
 
 _BLUR: Final = (13, 13)
 """Kernel, in cells, that blurs the transition."""
+
+_AROUND_FACE: Final = np.ones((3, 3), np.uint8)
+"""Kernel, in cells, that dilates the face in a photo."""
+
+_HAIR_EDGE: Final = np.ones((5, 5), np.uint8)
+"""Kernel, in cells, that erodes hair: the wall shines through its edge."""
 
 _CHEEK: Final = (0.15, 0.7)
 """Range of distances from a face's middle, iod, in which the light on its sides is compared."""
@@ -137,6 +146,32 @@ def far_share(maps: Array, mirror: Array, landmarks: Array, turn: float) -> Arra
     hair_share = hair * cv2.dilate(share, _HAIR_DILATION) * (1 - skin)
     share = np.maximum(cv2.dilate(share, _STRETCHED_DILATION), hair_share)
     return np.asarray(cv2.blur(share * above_chin, _BLUR), np.float32)
+
+
+def photographed_face(reference: Reference) -> NDArray[np.uint8]:
+    """Return which cells of a reference show its face, uint8 (side, side); 255: yes.
+
+    A turned face reaches beyond the outline of its far side, which it hides.
+    """
+    side = reference.side_px // MAP_STEM
+    scale, shift = grid_to_crop(side, reference.side_px)
+    points = (reference.landmarks - shift) / np.float32(scale)
+    shown = rasterise(points[:, :2], head_mesh().face_triangles, side, points[:, 2]) >= 0
+    return np.asarray(cv2.dilate(shown * np.uint8(255), _AROUND_FACE), np.uint8)
+
+
+def own_hair(maps: Array, face: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Array:
+    """Return how far the photo itself has hair in each cell, float32 (side, side), 0 to 1.
+
+    Args:
+        maps: the photo's.
+        face: from `photographed_face`: its cheek is no hair.
+        alpha: of the person in the picture, (S, S).
+    """
+    cheek = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW]))) * np.float32(1 / 255)
+    small = cv2.resize(alpha, cheek.shape[::-1], interpolation=cv2.INTER_AREA)
+    solid = cv2.blur(cv2.erode(small, _HAIR_EDGE), (3, 3)) * np.float32(1 / 255)
+    return np.asarray(solid * (1 - np.maximum(cheek, maps[..., MapChannel.SKIN])), np.float32)
 
 
 def _density(maps: Array) -> Array:

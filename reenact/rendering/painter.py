@@ -15,6 +15,8 @@ from reenact.rendering.far_side import (
     far_share,
     is_turned,
     mirror_image,
+    own_hair,
+    photographed_face,
     remaining_turn,
     turns_back,
 )
@@ -52,6 +54,7 @@ class Painter:
         if is_turned(reference.pose):
             mirror = mirror_image(reference)
             self._mirror = mirror, enlarged(mirror.person)
+            self._face = photographed_face(reference)
 
     def paint(
         self, drive: Array, pose: Pose, *, follows: Pose | None = None, body: Body = HEAD_ALONE
@@ -79,6 +82,8 @@ class Painter:
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
+            alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
+            share *= 1 - own_hair(maps, self._face, alpha)
             if share.any():
                 share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
                 mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
