@@ -82,9 +82,9 @@ class Painter:
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
-            alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
-            share *= 1 - own_hair(maps, self._face, alpha)
             if share.any():
+                alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
+                share *= 1 - own_hair(maps, self._face, alpha)
                 share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
                 mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
                 self._sources.append(source)
