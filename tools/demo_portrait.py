@@ -23,6 +23,7 @@ from reenact.face.topology import (
     EYE_RIGHT,
     LIPS_INNER,
     LIPS_OUTER,
+    NOSE_BASE,
     OVAL,
 )
 from reenact.imaging import crop_image
@@ -49,7 +50,7 @@ _DARK: Final = 130
 _LOWER_SHARE: Final = 0.5
 """Share of the second face below the nose."""
 
-_UPPER_LID, _NOSE_BASE = 159, 2
+_UPPER_LID: Final = 159
 _BROW_TOPS: Final = [105, 334]
 
 
@@ -127,7 +128,7 @@ def _share(points: Array) -> Array:
     )
     rows = np.arange(SIZE_PX, dtype=np.float32)[:, None]
     below_forehead = np.clip((rows - points[_BROW_TOPS, 1].min() + 24) / 20, 0, 1)
-    below_nose = np.clip((rows - points[_NOSE_BASE, 1] + 50) / 60, 0, 1)
+    below_nose = np.clip((rows - points[NOSE_BASE, 1] + 50) / 60, 0, 1)
     lower = 1 - (1 - _LOWER_SHARE) * below_nose
     return np.asarray(inside * (1 - on_lips) * below_forehead * lower, np.float32)
 

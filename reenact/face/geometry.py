@@ -173,6 +173,15 @@ def yaw_sine(rotation: Array) -> float:
     return -float(rotation[2, 0])
 
 
+def further_turn(start: Pose, end: Pose) -> float:
+    """Return by how much the sine of a head's yaw grows to either side; 0 if it turns back.
+
+    Its sign is that of the side, see `yaw_sine`. There the turn widens the cheek.
+    """
+    before, after = yaw_sine(start.rotation), yaw_sine(end.rotation)
+    return math.copysign(max(abs(after) - abs(before), 0), after)
+
+
 # --- crops ------------------------------------------------------------------------------------
 
 

@@ -63,6 +63,7 @@ OUTER_EYE_CORNERS: Final = (EYE_CORNERS_RIGHT[0], EYE_CORNERS_LEFT[1])
 MOUTH_CORNERS: Final = (61, 291)
 """The right corner, then the left one."""
 
+NOSE_BASE: Final = 2
 CHIN: Final = 152
 UPPER_LIP: Final = 13
 LOWER_LIP: Final = 14

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from reenact.face.aperture import MOUTH
-from reenact.face.geometry import Triangles, to_face_frame, to_image, yaw_sine
+from reenact.face.geometry import Triangles, further_turn, to_face_frame, to_image
 from reenact.face.regions import lip_gaps
 from reenact.face.topology import AROUND_LIPS, FOREHEAD, N_SKIN, OVAL
 from reenact.types import Array, Pose
@@ -115,9 +115,8 @@ def inside_outline(reference: Array, poses: tuple[Pose, Pose]) -> Array:
         reference: the landmarks.
         poses: of the reference and of the driven face.
     """
-    before, after = (yaw_sine(pose.rotation) for pose in poses)
-    turn = abs(after) - abs(before)
-    inwards = min(_INWARDS * max(turn - _SMALL_TURN, 0), _MAX_INWARDS)
+    turn = further_turn(*poses)
+    inwards = min(_INWARDS * max(abs(turn) - _SMALL_TURN, 0), _MAX_INWARDS)
     if inwards == 0:
         return reference
     places = reference[:N_SKIN, :2] - reference[:N_SKIN, :2].mean(axis=0)
@@ -125,7 +124,7 @@ def inside_outline(reference: Array, poses: tuple[Pose, Pose]) -> Array:
     outline = list(OVAL)
     ends = np.interp(angles, angles[outline], distances[outline], period=2 * np.pi)
     outer = np.maximum(distances / ends - _OUTER, 0) / (1 - _OUTER)
-    aside = np.sign(after) * (places @ poses[0].rotation[:2, 0])
+    aside = np.sign(turn) * (places @ poses[0].rotation[:2, 0])
     widened = np.maximum(aside / max(float(aside[outline].max()), _MIN_IOD), 0)
     shift = inwards * poses[0].scale * np.square(outer) * widened
     result = reference.copy()

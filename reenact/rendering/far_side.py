@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import canonical_face, estimate_pose, mirror_index, mirrored, yaw_sine
-from reenact.face.topology import CHIN
+from reenact.face.topology import CHIN, NOSE_BASE
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.head_mesh import head_mesh
@@ -45,8 +45,6 @@ _HAIR_DILATION: Final = np.ones((21, 21), np.uint8)
 _HIDING_TURN: Final = (0.05, 0.2)
 """Sine of the yaw, towards the photo's side, from which hair and ear of the far side begin to be
 hidden behind the face, and from which they are."""
-
-_NOSE_BASE: Final = 2
 
 _FADE_CELLS: Final = 10
 """Cells in which the mirror image fades out below the chin, and beside the face below the nose,
@@ -140,7 +138,7 @@ def far_share(maps: Array, mirror: Array, landmarks: Array, turn: float) -> Arra
     rows = np.arange(len(share), dtype=np.float32)[:, None]
     above_chin, above_lobes = (
         np.clip((landmarks[at, 1] / MAP_STEM - rows) / _FADE_CELLS + 1, 0, 1)
-        for at in (CHIN, _NOSE_BASE)
+        for at in (CHIN, NOSE_BASE)
     )
     hair = np.float32(1 - ramp(turn, *_HIDING_TURN)) * above_lobes
     hair_share = hair * cv2.dilate(share, _HAIR_DILATION) * (1 - skin)

@@ -19,11 +19,11 @@ from reenact.face.geometry import (
     Triangles,
     canonical_face,
     estimate_pose,
+    further_turn,
     region_mask,
     rotation_matrix,
     rotation_vector,
     triangulate,
-    yaw_sine,
 )
 from reenact.face.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.face.skin_shading import sampled, shipped_skin_shading
@@ -39,7 +39,6 @@ from reenact.face.topology import (
     N_SKIN,
     OVAL,
 )
-from reenact.imaging import ramp
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
 from reenact.rendering.body_field import out_of_skin, torso_flow
 from reenact.rendering.driven_skin import LooseSkin, inside_outline
@@ -218,8 +217,7 @@ def _on_widened_cheek(atlas_x: Array, poses: tuple[Pose, Pose]) -> Array:
         atlas_x: positions of the cells on the canonical head, (side, side), see `MapChannel`.
         poses: of the reference and of the driven face.
     """
-    before, after = (yaw_sine(pose.rotation) for pose in poses)
-    widened = np.sign(after) * ramp(abs(after) - abs(before), 0, _WIDENING_TURN)
+    widened = np.clip(further_turn(*poses) / _WIDENING_TURN, -1, 1)
     return np.asarray(np.clip(np.float32(4 * widened) * atlas_x - 1, 0, 1))
 
 

@@ -30,6 +30,7 @@ from reenact.face.topology import (
     LIPS_OUTER,
     LOWER_LIP,
     MOUTH_CORNERS,
+    NOSE_BASE,
     OVAL,
     UPPER_LIP,
 )
@@ -38,8 +39,6 @@ from reenact.types import Array, Image, Pose
 
 _MM: Final = 1 / 63
 """A millimetre in iod: pupils are 63 mm apart on average."""
-
-_NOSE_BASE: Final = 2
 
 _LIP_MM: Final = 25.5
 """Height of closed lips below the base of the nose at which the upper teeth end at those lips."""
@@ -282,10 +281,10 @@ def place_teeth(
         teeth_end: where the upper teeth end in the picture, see `teeth_end_of`.
     """
     rest, now = map(to_face_frame, (reference, drive), poses)
-    nose, lip = now[_NOSE_BASE], now[LOWER_LIP, 1]
+    nose, lip = now[NOSE_BASE], now[LOWER_LIP, 1]
     lips = (rest[UPPER_LIP, 1] + rest[LOWER_LIP, 1]) / 2
     if teeth_end is None or teeth_end == 1:
-        upper = lips + _SHOWN_BY_SHORT_LIP * (_LIP_MM * _MM - (lips - rest[_NOSE_BASE, 1]))
+        upper = lips + _SHOWN_BY_SHORT_LIP * (_LIP_MM * _MM - (lips - rest[NOSE_BASE, 1]))
     else:
         upper = rest[UPPER_LIP, 1] + teeth_end * (rest[LOWER_LIP, 1] - rest[UPPER_LIP, 1])
     lower = lip - _exposed(rest, now, lips)

@@ -50,11 +50,10 @@ class Painter:
         self._reference, self._edge_fade = reference, edge_fade
         self.grey = reference.grey
         self._fine = enlarged(reference.person)
-        self._mirror: tuple[Reference, Image] | None = None
+        self._mirror: tuple[Reference, Image, NDArray[np.uint8]] | None = None
         if is_turned(reference.pose):
             mirror = mirror_image(reference)
-            self._mirror = mirror, enlarged(mirror.person)
-            self._face = photographed_face(reference)
+            self._mirror = mirror, enlarged(mirror.person), photographed_face(reference)
 
     def paint(
         self, drive: Array, pose: Pose, *, follows: Pose | None = None, body: Body = HEAD_ALONE
@@ -78,13 +77,13 @@ class Painter:
         person, source, torn = move_person(self._fine, reference, maps, drive, pose)
         self._sources, self._torn = [source], torn
         if self._mirror is not None and turns_back(reference.pose, pose):
-            mirror, fine = self._mirror
+            mirror, fine, face = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
             if share.any():
                 alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
-                share *= 1 - own_hair(maps, self._face, alpha)
+                share *= 1 - own_hair(maps, face, alpha)
                 share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
                 mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
                 self._sources.append(source)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image, yaw_sine
+from reenact.face.topology import NOSE_BASE
 from reenact.models.warp_unet_inputs import FLOW, MapChannel
 from reenact.rendering.far_side import far_share
 from reenact.rendering.head_mesh import head_mesh
@@ -22,7 +23,6 @@ SIZE = 256
 NEAR, FAR, MARK, WALL = (180, 120, 90), (150, 110, 110), (0, 0, 0), (20, 20, 200)
 CHEEKS = (50, 280)
 """Landmarks on the cheek to the left and to the right in the picture."""
-NOSE_BASE = 2
 
 
 def turned(yaw_deg: float) -> Pose:
