@@ -290,3 +290,20 @@ def doctor(arguments: Namespace) -> int:
         checks = run(try_obs=arguments.obs)
     print_checks(checks)
     return exit_code(checks)
+
+
+def verify(arguments: Namespace) -> int:
+    """Look for the watermark in a picture or video; return 0 if it is there, else 1."""
+    from reenact.cli.verification import has_watermark
+
+    name = arguments.file.name
+    with quiet_native_libraries():
+        found = has_watermark(arguments.file)
+    if found:
+        print(f"{name} has the watermark of reenact: the face is synthetic.")
+        return 0
+    print(
+        f"{name} does not have the watermark of reenact. That is no proof that the face is real: "
+        "strong compression, turning or cutting removes the watermark."
+    )
+    return 1

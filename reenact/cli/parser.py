@@ -236,6 +236,14 @@ def _add_lists(adder: Adder[argparse.ArgumentParser]) -> None:
     adder.add_parser("cameras", help="list the webcams of this machine").set_defaults(
         run=commands.cameras
     )
+    verify = adder.add_parser(
+        "verify",
+        help="say whether a picture or video was made with reenact, by its watermark",
+        description="Every picture that reenact shows has an invisible watermark, which stays in "
+        "what a call or a stream makes of it. The exit code is 0 if it is found, 1 if not.",
+    )
+    verify.add_argument("file", type=expanded, metavar="FILE", help="a picture or a video")
+    verify.set_defaults(run=commands.verify)
     doctor = adder.add_parser(
         "doctor", help="check what is missing on this machine and say how to get it"
     )

@@ -33,6 +33,7 @@ from reenact.live.presenter import Presenter, Show
 from reenact.live.settings import change
 from reenact.live.slot import Closed, Slot
 from reenact.sinks.fanout import SinkSet, check_not_replaced, check_outputs, make_sinks
+from reenact.sinks.watermark import watermarked
 from reenact.stats import Recorder, Stats
 from reenact.types import Frame, HasVoice, Sink, Source, Target, VoiceInput
 
@@ -453,6 +454,8 @@ class Session(ClosesOnExit):
             log.info("The target is drawn at %d px again.", size_px)
 
     def _hand_on(self, picture: Frame, captured_s: float | None) -> None:
+        with self.recorder.timer.step("mark"):
+            picture = replace(picture, image=watermarked(picture.image))
         try:
             replaced = self._rendered.put(Rendered(picture, captured_s, self.presenter.follows))
         except Closed:

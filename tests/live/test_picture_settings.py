@@ -18,7 +18,7 @@ from reenact.storage import write_png
 from reenact.targets.backgrounds import backgrounds_folder
 from reenact.targets.library import open_target
 from reenact.types import Frame, Image
-from support.fakes import FakeSink, until
+from support.fakes import FakeSink, is_plain, until
 
 SETTINGS = ["renderer.name=warp", "fusion.method=direct", "renderer.size=128", "idle.life=false"]
 WALL = (slice(10, 100), slice(10, 60))
@@ -67,7 +67,7 @@ def test_the_background_is_changed_live(stage: Stage) -> None:
     stage.controls.update("output", "background", "colour")
     stage.controls.update("output", "background_colour", "#102030")
     coloured = stage.picture().image
-    assert np.abs(coloured[WALL].astype(int) - (0x10, 0x20, 0x30)).max() <= 1
+    assert is_plain(coloured[WALL], (0x10, 0x20, 0x30), within=1)
     assert np.abs(coloured[FACE].astype(int) - kept[FACE]).mean() < 2
     stage.controls.update("output", "background", "transparent")
     cut = stage.picture()
@@ -91,16 +91,16 @@ def test_a_picture_of_the_users_stands_behind_the_target(stage: Stage) -> None:
     kept = stage.picture().image
     stage.controls.update("output", "background", "beach")
     beach = stage.picture()
-    assert np.abs(beach.image[WALL].astype(int) - (240, 200, 90)).max() <= 1
+    assert is_plain(beach.image[WALL], (240, 200, 90), within=1)
     assert np.abs(beach.image[FACE].astype(int) - kept[FACE]).mean() < 2
     assert beach.alpha is None
     stage.controls.update("output", "background", "sea")
-    assert np.abs(stage.picture().image[WALL].astype(int) - (20, 90, 160)).max() <= 1
+    assert is_plain(stage.picture().image[WALL], (20, 90, 160), within=1)
     stage.controls.save_preset("at sea")
     stage.controls.update("output", "background", "keep")
     stage.controls.load_preset("at sea")
     stage.controls.switch_target("robin")
-    assert np.abs(stage.picture().image[10, 10].astype(int) - (20, 90, 160)).max() <= 1
+    assert is_plain(stage.picture().image[10, 10], (20, 90, 160), within=1)
 
 
 def test_every_target_has_the_chosen_shape(stage: Stage) -> None:

@@ -148,8 +148,7 @@ def test_panic_needs_no_time_to_come_to_rest() -> None:
 def test_targets_fade_into_each_other_without_a_missing_frame(time: SimulatedTime) -> None:
     other = cast(PreparedTarget, None)  # the fake draws it in red
     sink, session = play(time, {20: lambda session: session.presenter.switch(other)})
-    reds = np.array([red for red, _, _ in sink.colours])
-    greens = np.array([green for _, green, _ in sink.colours])
+    reds, greens = np.array([frame.image[0, 0, :2] for frame in sink.frames]).astype(int).T
     first = int(np.argmax(reds > 0))
     last = int(np.argmax(reds == RED[0]))
     assert first == pytest.approx(22, abs=2)

@@ -28,12 +28,27 @@ GREEN = (0, 200, 0)
 BLUE = (0, 0, 200)
 RED = (200, 0, 0)
 
+MAX_MARK = 10
+"""Largest change of the blue channel by the watermark."""
+
 T = TypeVar("T")
 
 
 def plain(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> Image:
     """Return a picture of one colour; the size is (width, height)."""
     return np.full((size[1], size[0], 3), colour, np.uint8)
+
+
+def in_tens(image: Image) -> tuple[int, int, int]:
+    """Return the colour of a picture's first pixel, in tens: a watermark changes its blue."""
+    red, green, blue = (round(int(level), -1) for level in image[0, 0])
+    return red, green, blue
+
+
+def is_plain(image: Image, colour: tuple[int, int, int], within: int = 0) -> bool:
+    """Return True if a whole picture has a colour, to within some levels and a watermark's blue."""
+    off = np.abs(image[..., :3].astype(int) - colour).reshape(-1, 3).max(axis=0)
+    return bool((off <= (within, within, within + MAX_MARK)).all())
 
 
 def shows_actor(image: Image) -> bool:
@@ -255,11 +270,8 @@ class FakeSink(FakeDevice):
 
     @property
     def colours(self) -> list[tuple[int, int, int]]:
-        """The colour of each picture's first pixel."""
-        return [
-            (int(frame.image[0, 0, 0]), int(frame.image[0, 0, 1]), int(frame.image[0, 0, 2]))
-            for frame in self.frames
-        ]
+        """The colour of each picture's first pixel, in tens."""
+        return [in_tens(frame.image) for frame in self.frames]
 
 
 class FakeTracker:
