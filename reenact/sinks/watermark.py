@@ -27,14 +27,20 @@ _CELLS: Final = 32
 _CELL_PX: Final = 8
 """Side of a cell of the stored pattern."""
 
-_STRENGTHS: Final = np.minimum(2.5 + 0.75 * np.arange(256), 10).astype(np.float32)
+_STRENGTHS: Final = np.minimum(2.5 + 0.6 * np.arange(256), 6).astype(np.float32)
 """Amplitude by the difference of diagonal neighbours, both in levels: least on a smooth wall."""
+
+_SHARES: Final = np.clip(np.arange(256) / 100, 0.5, 1).astype(np.float32)
+"""Share of the amplitude by the level of green: less in the dark, where it would be seen."""
 
 _ZERO: Final = 128
 """Level that stands for no change."""
 
-_TEXTURE_PX: Final = 9
-"""Window in which the texture is measured, in pixels of the halved picture."""
+_STEP: Final = 4
+"""The strength is calculated for every fourth row and column."""
+
+_WINDOW_PX: Final = (5, 5)
+"""Window in which texture and level are measured, in pixels of these rows and columns."""
 
 _SEARCH_PX: Final = 4
 """Side of a cell in the picture that is searched."""
@@ -54,14 +60,17 @@ def watermarked(picture: Image) -> Image:
     """Return a copy of a picture with the watermark.
 
     Args:
-        picture: uint8 (H, W, 3) RGB, at least 2 px wide and high.
+        picture: uint8 (H, W, 3) RGB, at least 4 px wide and high.
     """
     height, width = picture.shape[:2]
     green, blue = cv2.extractChannel(picture, 1), cv2.extractChannel(picture, 2)
-    green = green[: height // 2 * 2, : width // 2 * 2]
-    change = cv2.absdiff(green[::2, ::2], green[1::2, 1::2])
-    texture = cv2.blur(change, (_TEXTURE_PX, _TEXTURE_PX))
-    shift = cv2.multiply(cv2.LUT(texture, _STRENGTHS), _spread(*texture.shape))
+    green = green[: height // _STEP * _STEP, : width // _STEP * _STEP]
+    level = np.ascontiguousarray(green[::_STEP, ::_STEP])
+    texture = cv2.blur(cv2.absdiff(level, green[1::_STEP, 1::_STEP]), _WINDOW_PX)
+    strength = cv2.multiply(
+        cv2.LUT(texture, _STRENGTHS), cv2.LUT(cv2.blur(level, _WINDOW_PX), _SHARES)
+    )
+    shift = cv2.multiply(strength, _spread(*level.shape))
     shift = cv2.addWeighted(shift, 1, shift, 0, _ZERO, dtype=cv2.CV_8U)
     shift = cv2.resize(shift, (width, height))
     marked = picture.copy()

@@ -49,8 +49,9 @@ def test_only_blue_changes_and_only_a_little(size: tuple[int, int]) -> None:
     assert not change[..., :2].any()
     assert np.abs(change).max() <= MAX_MARK
     assert change.any()
-    wall = np.full((*size[::-1], 3), 128, np.uint8)
-    assert np.abs(watermarked(wall).astype(int) - wall).max() <= 3, "a wall shows it first"
+    for level, most in ((128, 3), (30, 2)):  # it is seen first on a wall, and in the dark
+        wall = np.full((*size[::-1], 3), level, np.uint8)
+        assert np.abs(watermarked(wall).astype(int) - wall).max() <= most
 
 
 def test_it_is_found_in_one_picture_and_in_no_other() -> None:
@@ -61,7 +62,7 @@ def test_it_is_found_in_one_picture_and_in_no_other() -> None:
 
 def test_it_is_found_after_a_call_has_scaled_and_compressed_the_pictures(tmp_path: Path) -> None:
     for pictures, found in ((marked(swaying()), True), (swaying(), False)):
-        seen = compressed([resized(one, 360, 360) for one in pictures], tmp_path, crf=32)
+        seen = compressed([resized(one, 360, 360) for one in pictures], tmp_path, crf=26)
         assert (watermark_score(seen) >= CERTAIN) is found
 
 

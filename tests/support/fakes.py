@@ -28,7 +28,7 @@ GREEN = (0, 200, 0)
 BLUE = (0, 0, 200)
 RED = (200, 0, 0)
 
-MAX_MARK = 10
+MAX_MARK = 6
 """Largest change of the blue channel by the watermark."""
 
 T = TypeVar("T")
