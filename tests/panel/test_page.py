@@ -22,7 +22,7 @@ from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import portrait
 from support.clap_room import FPS, ClapMicrophone, seen_and_heard
 from support.faces import portrait_target
-from support.fakes import FakeSink, until
+from support.fakes import FakeSink, is_plain, until
 from support.obs.browser import program
 from support.panel_page import Page
 from support.panels import FAST, Panel, without_display
@@ -324,7 +324,7 @@ def test_the_background_and_the_size_are_chosen_live(page: Page, filmed: Panel) 
     colour.fill("#0000ff")
     until(lambda: filmed.studio.settings().output.background_colour == "#0000ff")
     picture = filmed.studio.picture
-    until(lambda: bool((picture._image[8, 8] == (0, 0, 255)).all()), 30.0)  # type: ignore[index]
+    until(lambda: is_plain(picture._image[8, 8], (0, 0, 255)), 30.0)  # type: ignore[index]
     page.tab.get_by_label("Longest side of the picture").fill("320")
     until(lambda: max(state(filmed)["size"]) == 320, 30.0)
     assert filmed.studio.choice.settings["output.max_side"] == 320
@@ -342,7 +342,7 @@ def test_a_picture_is_added_as_background_and_the_shape_is_chosen(
     until(lambda: background.input_value() == "My room")
     assert background.locator("option").all_inner_texts()[-2:] == ["None (transparent)", "My room"]
     shown = filmed.studio.picture
-    until(lambda: np.abs(shown._image[8, 8].astype(int) - (40, 90, 160)).max() <= 2, 30.0)  # type: ignore[index]
+    until(lambda: is_plain(shown._image[8, 8], (40, 90, 160), within=2), 30.0)  # type: ignore[index]
     page.tab.get_by_label("Shape of the picture").select_option("16:9, as in calls")
     until(lambda: state(filmed)["size"] == [1280, 720], 60.0)
     assert page.serious() == []
