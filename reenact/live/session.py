@@ -20,6 +20,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+
 from reenact.config import Settings
 from reenact.errors import ReenactError, SourceError
 from reenact.expression.voice import Voice
@@ -472,7 +474,9 @@ class Session(ClosesOnExit):
         live = self.source.live
         try:
             fps = self.settings.output.fps if live else self.source.fps
-            self.output.open(self.reenactor.size, fps)
+            width, height = self.reenactor.size
+            watermarked(np.zeros((height, width, 3), np.uint8))  # the first one takes longest
+            self.output.open((width, height), fps)
             if live:
                 # Collecting the garbage of loading takes 80 ms: do it now, not while running.
                 gc.unfreeze()

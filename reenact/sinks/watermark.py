@@ -137,7 +137,9 @@ def _tile() -> Array:
     """Return one period of the pattern: random cells with soft edges, the same ones for ever."""
     digest = hashlib.shake_128(b"reenact").digest(_CELLS**2 // 8)
     bits = np.unpackbits(np.frombuffer(digest, np.uint8)).reshape(_CELLS, _CELLS)
-    cells = np.kron(bits.astype(np.float32) * 2 - 1, np.ones((_CELL_PX, _CELL_PX), np.float32))
-    side = len(cells)
-    soft = cv2.GaussianBlur(np.tile(cells, (3, 3)), (0, 0), _CELL_PX / 4)
-    return np.ascontiguousarray(soft[side : 2 * side, side : 2 * side])
+    side = _CELLS * _CELL_PX
+    levels = bits.astype(np.float32) * 2 - 1
+    cells = cv2.resize(levels, (side, side), interpolation=cv2.INTER_NEAREST)
+    wrapped = cv2.copyMakeBorder(cells, *4 * (_CELL_PX,), cv2.BORDER_WRAP)
+    soft = cv2.GaussianBlur(wrapped, (0, 0), _CELL_PX / 4)
+    return np.ascontiguousarray(soft[_CELL_PX:-_CELL_PX, _CELL_PX:-_CELL_PX])
