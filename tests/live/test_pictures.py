@@ -19,15 +19,7 @@ from reenact.live.controls import Controls
 from reenact.live.session import Session
 from reenact.sinks import pictures
 from reenact.types import Frame
-from support.fakes import (
-    BLUE,
-    GREEN,
-    FakeReenactor,
-    FakeSink,
-    FakeSource,
-    is_plain,
-    until,
-)
+from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, is_plain, until
 from support.recordings import read, read_with_alpha
 from support.sessions import OUTPUT_FPS, make_session
 from support.simulation import SimulatedTime

@@ -11,15 +11,7 @@ from reenact.errors import SinkError, SourceError
 from reenact.live.fallback import MAX_FAILURES_IN_A_ROW
 from reenact.live.session import Session
 from reenact.sinks.fanout import SinkSet
-from support.fakes import (
-    BLUE,
-    GREEN,
-    FakeReenactor,
-    FakeSink,
-    FakeSource,
-    is_plain,
-    until,
-)
+from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, is_plain, until
 from support.sessions import all_frames_are_counted, make_session, run
 from support.simulation import SimulatedTime
 
