@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
+import cv2
 import numpy as np
 
 from reenact.face.dim_light import brightened
@@ -19,6 +21,11 @@ _MIN_VIEW_PX: Final = 384
 _FINE_VIEW_PX: Final = 640
 _FINE_SHARE: Final = 2.0
 """Side of the close view, as a multiple of the side of the face's box."""
+
+_SHAKEN_VIEWS: Final = 16
+_SHAKE_PX, _SHAKE_SCALE, _SHAKE_DEG = 1.3, 0.005, 0.5
+"""Number of views whose landmarks are averaged, and how far these are moved, scaled and turned
+against the close one (standard deviations)."""
 
 _TILES: Final = ((2, 0.65), (3, 0.45), (4, 0.35), (6, 0.22))
 """Grids of overlapping squares: (squares per side, their side as a share of the longer side)."""
@@ -126,6 +133,9 @@ def find_upright_face(image: Image, tracker: Tracker) -> tuple[int, Landmarks] |
 def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
     """Track a known face again in a close view, until its landmarks are those of a followed face.
 
+    The view is then shaken, and the result is the mean of all views: the tracker's landmarks move
+    by .4 px of 160 at random when it cuts the face out a little differently.
+
     Args:
         image: uint8 (H, W, 3) RGB.
         points: (478, 3) px, the known landmarks.
@@ -140,8 +150,9 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
     fine = _look(image, close, tracker, _FINE_VIEW_PX, times=PASSES, known=points)
     if fine is None:
         return points
-    same = _shift(fine.points, points) < 0.25 * size and 0.7 < _size(fine) / size < 1.4
-    return fine.points if same else points
+    if _shift(fine.points, points) >= 0.25 * size or not 0.7 < _size(fine) / size < 1.4:
+        return points
+    return _shaken(image, fine.points, close, tracker)
 
 
 def several_faces(count: int, chosen: str) -> tuple[str, str]:
@@ -210,11 +221,35 @@ def _faces_in(
         found = found and tracker.track(Frame(brightened(view, found.points), 0.0, 0))
     if found is None:
         return []
+    confidence, size = found.confidence, (image.shape[1], image.shape[0])
+    return [Landmarks(points, confidence, size) for points in _faces_of(tracker, found, affine)]
+
+
+def _faces_of(tracker: Tracker, found: Landmarks | None, affine: Array) -> list[Array]:
+    """Return the faces in a tracker's last view, px of the picture; its choice is the first."""
+    if found is None:
+        return []
     faces = [found.points]
     if isinstance(tracker, SeesFaces):
         faces += [points for points in tracker.faces if points is not found.points]
-    back, size = invert_affine(affine), (image.shape[1], image.shape[0])
-    return [Landmarks(transform_points(one, back), found.confidence, size) for one in faces]
+    back = invert_affine(affine)
+    return [transform_points(points, back) for points in faces]
+
+
+def _shaken(image: Image, points: Array, square: Square, tracker: Tracker) -> Array:
+    """Return the mean landmarks, (478, 3) px, of a face that the tracker follows in a square."""
+    random = np.random.default_rng(0)
+    close, middle = square_to_crop(square, _FINE_VIEW_PX), _FINE_VIEW_PX / 2
+    found = [points]
+    for across, down, growth, turn in random.normal(size=(_SHAKEN_VIEWS, 4)):
+        scale = math.exp(_SHAKE_SCALE * growth)
+        shake = cv2.getRotationMatrix2D((middle, middle), _SHAKE_DEG * turn, scale)
+        affine = np.asarray(shake[:, :2] @ close, np.float32)
+        affine[:, 2] += shake[:, 2] + (_SHAKE_PX * across, _SHAKE_PX * down)
+        view = crop_image(image, affine, _FINE_VIEW_PX)
+        seen = tracker.track(Frame(brightened(view, transform_points(points, affine)), 0.0, 0))
+        found += [face for face in _faces_of(tracker, seen, affine) if _is_same(face, points)][:1]
+    return np.asarray(np.mean(found, axis=0), np.float32)
 
 
 def _is_upright(image: Image, found: Landmarks, tracker: Tracker) -> bool:

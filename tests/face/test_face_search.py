@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from reenact.config import TrackingSettings
 from reenact.face.face_search import (
     find_face,
     find_faces,
@@ -16,10 +17,11 @@ from reenact.face.face_search import (
     refine_face,
     several_faces,
 )
+from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.imaging import turned
 from reenact.sources.image_file import read_image
 from reenact.targets.library import still_tracker
-from reenact.types import Image
+from reenact.types import Frame, Image
 from support.faces import portrait, portrait_landmarks
 
 
@@ -124,6 +126,29 @@ def test_a_face_that_is_clear_no_way_up_is_left_as_it_is() -> None:
     assert found[0] == 0
     apart = found[1].points[:, :2] - portrait_landmarks().points[:, :2]
     assert np.abs(apart).mean() < 10
+
+
+def test_refined_landmarks_are_those_of_a_face_that_moves_a_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A face that keeps quite still, as in a photo, is cut out in the same way every time."""
+    followed = []
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        for i, (x, y) in enumerate(np.random.default_rng(3).normal(size=(60, 2))):
+            moved = cv2.warpAffine(
+                portrait(), np.array([[1, 0, x], [0, 1, y]]), (512, 512), borderMode=1
+            )
+            landmarks = tracker.track(Frame(np.asarray(moved, np.uint8), i / 30, i))
+            assert landmarks is not None
+            followed.append(landmarks.points[:, :2] - (x, y))
+
+    def apart_px(views: int) -> float:
+        monkeypatch.setattr("reenact.face.face_search._SHAKEN_VIEWS", views)
+        with closing(still_tracker()) as tracker:
+            refined = refine_face(portrait(), portrait_landmarks().points, tracker)
+        return float(np.abs(refined[:, :2] - np.mean(followed[6:], axis=0)).mean())
+
+    assert apart_px(16) < 0.85 * apart_px(0)
 
 
 def test_a_known_face_is_refined_and_never_exchanged_for_another() -> None:
