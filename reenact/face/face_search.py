@@ -22,10 +22,10 @@ _FINE_VIEW_PX: Final = 640
 _FINE_SHARE: Final = 2.0
 """Side of the close view, as a multiple of the side of the face's box."""
 
-_SHAKEN_VIEWS: Final = 16
+SHAKEN_VIEWS: Final = 16
 _SHAKE_PX, _SHAKE_SCALE, _SHAKE_DEG = 1.3, 0.005, 0.5
-"""Number of views whose landmarks are averaged, and how far these are moved, scaled and turned
-against the close one (standard deviations)."""
+"""Number of views whose landmarks are averaged, and how far they are moved, scaled and turned
+(standard deviations)."""
 
 _TILES: Final = ((2, 0.65), (3, 0.45), (4, 0.35), (6, 0.22))
 """Grids of overlapping squares: (squares per side, their side as a share of the longer side)."""
@@ -74,7 +74,7 @@ def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
         if not found:
             continue
         coarse = max(found, key=_size)
-        points = refine_face(image, coarse.points, tracker)
+        points = refine_face(image, coarse.points, tracker, shaken_views=0)
         return Landmarks(points, coarse.confidence, coarse.size)
     return None
 
@@ -130,16 +130,19 @@ def find_upright_face(image: Image, tracker: Tracker) -> tuple[int, Landmarks] |
     return None if as_it_is is None else (0, as_it_is)
 
 
-def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
+def refine_face(
+    image: Image, points: Array, tracker: Tracker, *, shaken_views: int = SHAKEN_VIEWS
+) -> Array:
     """Track a known face again in a close view, until its landmarks are those of a followed face.
 
-    The view is then shaken, and the result is the mean of all views: the tracker's landmarks move
-    by .4 px of 160 at random when it cuts the face out a little differently.
+    The view is then shaken, and the result is the mean of all views: the landmarks depend on where
+    the tracker cuts the face out, which varies in a video but not in a photo.
 
     Args:
         image: uint8 (H, W, 3) RGB.
         points: (478, 3) px, the known landmarks.
         tracker: reset first.
+        shaken_views: number of shaken views; 0 is exact enough for one of many frames.
 
     Returns:
         (478, 3) px; the known landmarks if the close view shows no face or another one.
@@ -152,7 +155,7 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
         return points
     if _shift(fine.points, points) >= 0.25 * size or not 0.7 < _size(fine) / size < 1.4:
         return points
-    return _shaken(image, fine.points, close, tracker)
+    return _mean_of_shaken(image, fine.points, close, tracker, shaken_views)
 
 
 def several_faces(count: int, chosen: str) -> tuple[str, str]:
@@ -236,12 +239,14 @@ def _faces_of(tracker: Tracker, found: Landmarks | None, affine: Array) -> list[
     return [transform_points(points, back) for points in faces]
 
 
-def _shaken(image: Image, points: Array, square: Square, tracker: Tracker) -> Array:
+def _mean_of_shaken(
+    image: Image, points: Array, square: Square, tracker: Tracker, views: int
+) -> Array:
     """Return the mean landmarks, (478, 3) px, of a face that the tracker follows in a square."""
     random = np.random.default_rng(0)
     close, middle = square_to_crop(square, _FINE_VIEW_PX), _FINE_VIEW_PX / 2
     found = [points]
-    for across, down, growth, turn in random.normal(size=(_SHAKEN_VIEWS, 4)):
+    for across, down, growth, turn in random.normal(size=(views, 4)):
         scale = math.exp(_SHAKE_SCALE * growth)
         shake = cv2.getRotationMatrix2D((middle, middle), _SHAKE_DEG * turn, scale)
         affine = np.asarray(shake[:, :2] @ close, np.float32)

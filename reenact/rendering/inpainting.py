@@ -34,6 +34,14 @@ _DISTANCE_COST: Final = 3.2
 """Difference between two windows, in Lab, that weighs as much as the picture's whole width. Light
 changes along a wall, so a nearer window is preferred."""
 
+_GUESS_WEIGHT: Final = 0.003
+"""Weight of what is not yet filled in the comparison of windows, as it would be diffused. It keeps
+colours from growing into the gap that do not belong there."""
+
+_SPREADING_PX, _SPREADING_STEPS = (49, 25, 13, 7, 3), 40
+"""Sides of the blurs, px of the reduced picture, that spread a mismatch, and how often each is
+repeated."""
+
 _DIFFUSION_PX: Final = 160
 """Side to which a picture is reduced for diffusion."""
 
@@ -83,7 +91,8 @@ def textured(image: Image, hidden: NDArray[np.uint8]) -> Image:
     """Fill the hidden pixels with texture, in rings from the outside inwards.
 
     A pixel is copied from where the background looks most like what is known around the pixel
-    (Efros and Leung 1999), so lines and patterns go on behind the person.
+    (Efros and Leung 1999), so lines and patterns go on behind the person. The copy gets the light
+    of its surroundings, as in Poisson image editing (Perez 2003).
 
     Args:
         image: uint8 (S, S, 3) RGB.
@@ -96,12 +105,16 @@ def textured(image: Image, hidden: NDArray[np.uint8]) -> Image:
     if hidden.min() == hidden.max():
         return image
     side = (_SIDE_PX, _SIDE_PX)
-    small = cv2.resize(image, side, interpolation=cv2.INTER_AREA)
+    smooth = diffused(image, hidden)
     unknown = cv2.resize(hidden.astype(np.float32), side, interpolation=cv2.INTER_AREA) > 0
-    offsets = _offsets(cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32), unknown)
+    small, guess = (cv2.resize(one, side, interpolation=cv2.INTER_AREA) for one in (image, smooth))
+    guessed = cv2.cvtColor(np.where(unknown[..., None], guess, small), cv2.COLOR_RGB2LAB)
+    offsets = _offsets(guessed.astype(np.float32), unknown)
     if offsets is None:
-        return diffused(image, hidden)
-    return np.where(hidden[..., None] > 0, _copied(image, offsets, unknown), image)
+        return smooth
+    mismatch = _mismatch(small.astype(np.float32), offsets, unknown)
+    lit = _copied(image, offsets, unknown) + cv2.resize(mismatch, image.shape[1::-1])
+    return np.where(hidden[..., None] > 0, np.clip(lit, 0, 255).astype(np.uint8), image)
 
 
 def diffused(image: Image, hidden: NDArray[np.uint8]) -> Image:
@@ -122,7 +135,7 @@ def diffused(image: Image, hidden: NDArray[np.uint8]) -> Image:
 def _offsets(picture: Array, unknown: NDArray[np.bool_]) -> Array | None:
     """Return how far away, (S, S, 2) in rows and columns, each unknown pixel is copied from.
 
-    None: the picture, (S, S, 3), shows hardly any background.
+    None: the picture, (S, S, 3) with guesses for the unknown pixels, shows hardly any background.
     """
     inside = np.zeros_like(unknown)
     inside[_REACH:-_REACH, _REACH:-_REACH] = True
@@ -137,10 +150,11 @@ def _offsets(picture: Array, unknown: NDArray[np.bool_]) -> Array | None:
     scale = np.float32(_DISTANCE_COST * _WINDOW * 3**0.5 / len(picture))
     places = scale * sources.astype(np.float32)
     offsets = np.zeros((*unknown.shape, 2), np.float32)
+    weights = np.where(unknown, np.float32(_GUESS_WEIGHT), np.float32(1))[..., None]
     while unknown.any():
         ring = np.argwhere(unknown & (cv2.erode(unknown.astype(np.uint8), _AROUND) == 0))
         at = tuple(ring.T)
-        seen = _windows(1 - unknown.astype(np.float32)[..., None])[at]
+        seen = _windows(weights)[at]
         own = (_windows(picture)[at] * seen).reshape(len(ring), -1)
         seen = seen.reshape(len(ring), -1)
         # Squared differences from all windows, without the squares of `own`, which rank nothing.
@@ -150,8 +164,29 @@ def _offsets(picture: Array, unknown: NDArray[np.bool_]) -> Array | None:
         best = sources[differences.argmin(axis=1)]
         offsets[at] = best - ring
         picture[at] = picture[tuple(best.T)]
-        unknown[at] = False
+        unknown[at], weights[at] = False, 1
     return offsets
+
+
+def _mismatch(picture: Array, offsets: Array, unknown: NDArray[np.bool_]) -> Array:
+    """Return how much the surroundings, (S, S, 3), of what is copied differ from those it has.
+
+    The difference is known at the edge of the gap, and spreads into it.
+    """
+    edge = np.argwhere(unknown & (cv2.erode(unknown.astype(np.uint8), _AROUND) == 0))
+    at = tuple(edge.T)
+    source = tuple((edge + offsets[at].astype(int)).T)
+    near = (..., *2 * (slice(_REACH - 1, _REACH + 2),))
+    windows = _windows(picture)[near]
+    seen = _windows(1 - unknown.astype(np.float32)[..., None])[near][at]
+    difference = ((windows[at] - windows[source]) * seen).sum(axis=(2, 3))
+    difference /= np.maximum(seen.sum(axis=(2, 3)), 1)
+    spread = np.zeros_like(picture)
+    for side in _SPREADING_PX:
+        for _ in range(_SPREADING_STEPS):
+            spread[at] = difference
+            spread = np.asarray(cv2.blur(spread, (side, side)), np.float32)
+    return spread
 
 
 def _windows(picture: Array) -> Array:
@@ -178,4 +213,4 @@ def _copied(image: Image, offsets: Array, unknown: NDArray[np.bool_]) -> Image:
         x, y = pixels + shift[..., 1], pixels[:, None] + shift[..., 0]
         total += weight * cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
         weights += weight
-    return np.asarray(total / np.maximum(weights, np.float32(1e-6)), np.uint8)
+    return np.asarray(total / np.maximum(weights, np.float32(1e-6)), np.float32)

@@ -128,9 +128,7 @@ def test_a_face_that_is_clear_no_way_up_is_left_as_it_is() -> None:
     assert np.abs(apart).mean() < 10
 
 
-def test_refined_landmarks_are_those_of_a_face_that_moves_a_little(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_refined_landmarks_are_those_of_a_face_that_moves_a_little() -> None:
     """A face that keeps quite still, as in a photo, is cut out in the same way every time."""
     followed = []
     with closing(MediaPipeTracker(TrackingSettings())) as tracker:
@@ -143,9 +141,9 @@ def test_refined_landmarks_are_those_of_a_face_that_moves_a_little(
             followed.append(landmarks.points[:, :2] - (x, y))
 
     def apart_px(views: int) -> float:
-        monkeypatch.setattr("reenact.face.face_search._SHAKEN_VIEWS", views)
+        known = portrait_landmarks().points
         with closing(still_tracker()) as tracker:
-            refined = refine_face(portrait(), portrait_landmarks().points, tracker)
+            refined = refine_face(portrait(), known, tracker, shaken_views=views)
         return float(np.abs(refined[:, :2] - np.mean(followed[6:], axis=0)).mean())
 
     assert apart_px(16) < 0.85 * apart_px(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +38,20 @@ def test_boards_go_on_behind_the_person() -> None:
     inside = hidden > 0
     textures, blur = (metrics.psnr(picture[inside], wall[inside]) for picture in (filled, smooth))
     assert textures > max(26, blur + 6)
+
+
+def test_the_light_of_the_wall_goes_on_behind_the_person() -> None:
+    """A lamp behind the person makes the wall beside them brighter than all that can be copied."""
+    down, across = np.mgrid[:SIZE, :SIZE]
+    squares = (across - 120) ** 2 + (down - 140) ** 2
+    grain = np.random.default_rng(1).normal(size=(SIZE, SIZE)) * 3
+    light = 130 + 80 * np.exp(-squares / 5000) + grain
+    wall = np.asarray(light[..., None] * (1, 0.9, 0.8), np.uint8)
+    hidden = disc(120)
+    filled = textured(behind(wall, hidden), hidden)
+    error = cv2.blur(filled.astype(np.float32) - wall, (9, 9))
+    beside = (hidden > 0) & (squares > 50**2)
+    assert np.abs(error[beside]).mean() < 12.5  # 14.6 if it is copied as it is
 
 
 def test_nothing_of_the_person_is_left() -> None:
