@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 
 from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
-from reenact.face.face_search import find_faces, find_upright_face, refine_face
+from reenact.face.face_search import (
+    SHAKEN_VIEWS,
+    find_faces,
+    find_upright_face,
+    refine_face,
+)
 from reenact.face.geometry import (
     FACE_SHARE,
     box_shift,
@@ -217,6 +222,7 @@ def _assemble(
 
     first_side = references[0][0].box[2]
     limit_px = min(size_px, _MAX_VIDEO_SIDE_PX) if from_video else size_px
+    shaken_views = 0 if from_video else SHAKEN_VIEWS
     fits = [s for s in _SIDES_PX if s <= limit_px and first_side >= _MIN_SOURCE_SHARE * s]
     side_px = max(fits, default=_SIDES_PX[0])
     crops: dict[int, Image] = {}
@@ -232,7 +238,7 @@ def _assemble(
             place = wanted[number]
             points = references[place][1].points
             if not placed:
-                points = refine_face(picture.image, points, tracker)
+                points = refine_face(picture.image, points, tracker, shaken_views=shaken_views)
             crops[place] = cut(picture.image, part.box, side_px)
             if picture.alpha is not None and is_outline(picture.alpha, points):
                 alphas[place] = cut(picture.alpha, part.box, side_px)

@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import av
@@ -17,7 +16,6 @@ import pytest
 
 from reenact.errors import SourceError, TargetError
 from reenact.evaluation.clips import find_clips, read_clip
-from reenact.face.face_search import refine_face
 from reenact.targets import footage as footage_module
 from reenact.targets.builder import create_target
 from reenact.targets.footage import clip_names, read_footage, write_footage
@@ -38,16 +36,10 @@ def rolling(index: int) -> Image:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tracker: Tracker) -> Path:
-    """The footage of a target made of a video of 11 frames; beside it the target's references.
-
-    The references are tracked like the footage, without shaking.
-    """
+    """The footage of a target made of a video of 11 frames; beside it the target's references."""
     place = tmp_path_factory.mktemp("video")
     path = write_clip(place / "roll.mp4", 11, picture=rolling)
-    with pytest.MonkeyPatch.context() as patch:
-        unshaken = partial(refine_face, shaken_views=0)
-        patch.setattr("reenact.targets.builder.refine_face", unshaken)
-        target = create_target("x", [path], tracker, footage=place / "footage")
+    target = create_target("x", [path], tracker, footage=place / "footage")
     np.savez(place / "target.npz", references=target.references, landmarks=target.landmarks)
     return place / "footage"
 
