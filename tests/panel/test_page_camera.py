@@ -93,7 +93,7 @@ def test_a_target_is_made_of_the_face_before_the_camera(
     record(page)
     page.tab.get_by_text("Recording,").wait_for()
     page.shoot("filming")
-    page.tab.locator('[data-name="me"]').wait_for()
+    page.tab.locator('[data-name="me"]').wait_for(timeout=120_000)
     assert panel.studio.gallery.store.list() == ("me",)
     assert not list(panel.studio.uploads._folder.iterdir())
     page.close()
