@@ -152,7 +152,7 @@ def _offsets(picture: Array, unknown: NDArray[np.bool_]) -> Array | None:
     offsets = np.zeros((*unknown.shape, 2), np.float32)
     weights = np.where(unknown, np.float32(_GUESS_WEIGHT), np.float32(1))[..., None]
     while unknown.any():
-        ring = np.argwhere(unknown & (cv2.erode(unknown.astype(np.uint8), _AROUND) == 0))
+        ring = _edge(unknown)
         at = tuple(ring.T)
         seen = _windows(weights)[at]
         own = (_windows(picture)[at] * seen).reshape(len(ring), -1)
@@ -173,7 +173,7 @@ def _mismatch(picture: Array, offsets: Array, unknown: NDArray[np.bool_]) -> Arr
 
     The difference is known at the edge of the gap, and spreads into it.
     """
-    edge = np.argwhere(unknown & (cv2.erode(unknown.astype(np.uint8), _AROUND) == 0))
+    edge = _edge(unknown)
     at = tuple(edge.T)
     source = tuple((edge + offsets[at].astype(int)).T)
     near = (..., *2 * (slice(_REACH - 1, _REACH + 2),))
@@ -187,6 +187,11 @@ def _mismatch(picture: Array, offsets: Array, unknown: NDArray[np.bool_]) -> Arr
             spread[at] = difference
             spread = np.asarray(cv2.blur(spread, (side, side)), np.float32)
     return spread
+
+
+def _edge(unknown: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return rows and columns, (N, 2), of the unknown pixels beside known ones."""
+    return np.argwhere(unknown & (cv2.erode(unknown.astype(np.uint8), _AROUND) == 0))
 
 
 def _windows(picture: Array) -> Array:

@@ -17,12 +17,7 @@ from numpy.typing import NDArray
 
 from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
-from reenact.face.face_search import (
-    SHAKEN_VIEWS,
-    find_faces,
-    find_upright_face,
-    refine_face,
-)
+from reenact.face.face_search import find_faces, find_upright_face, refine_face
 from reenact.face.geometry import (
     FACE_SHARE,
     box_shift,
@@ -222,7 +217,6 @@ def _assemble(
 
     first_side = references[0][0].box[2]
     limit_px = min(size_px, _MAX_VIDEO_SIDE_PX) if from_video else size_px
-    shaken_views = 0 if from_video else SHAKEN_VIEWS
     fits = [s for s in _SIDES_PX if s <= limit_px and first_side >= _MIN_SOURCE_SHARE * s]
     side_px = max(fits, default=_SIDES_PX[0])
     crops: dict[int, Image] = {}
@@ -238,7 +232,7 @@ def _assemble(
             place = wanted[number]
             points = references[place][1].points
             if not placed:
-                points = refine_face(picture.image, points, tracker, shaken_views=shaken_views)
+                points = refine_face(picture.image, points, tracker, shaken=not from_video)
             crops[place] = cut(picture.image, part.box, side_px)
             if picture.alpha is not None and is_outline(picture.alpha, points):
                 alphas[place] = cut(picture.alpha, part.box, side_px)
@@ -369,7 +363,7 @@ def _chosen(
         )
     if rule != "largest":
         chosen = choose_face(faces, (image.shape[1], image.shape[0]), rule)
-        return refine_face(image, chosen, tracker), False
+        return refine_face(image, chosen, tracker, shaken=False), False
     number = min(range(len(faces)), key=lambda one: box_shift(largest, faces[one]))
     _log.warning(
         "There are %d faces in %s; the largest is used, which is number %d from the left, counted "

@@ -95,7 +95,7 @@ def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -
 
     def crops() -> Iterator[Image]:
         for number, picture in faces.pictures(known):
-            points = refine_face(picture, known[number], tracker, shaken_views=0)
+            points = refine_face(picture, known[number], tracker, shaken=False)
             landmarks.append(transform_points(points, to_crop))
             yield cut(picture, faces.box, side_px)
 

@@ -140,13 +140,13 @@ def test_refined_landmarks_are_those_of_a_face_that_moves_a_little() -> None:
             assert landmarks is not None
             followed.append(landmarks.points[:, :2] - (x, y))
 
-    def apart_px(views: int) -> float:
+    def apart_px(shaken: bool) -> float:
         known = portrait_landmarks().points
         with closing(still_tracker()) as tracker:
-            refined = refine_face(portrait(), known, tracker, shaken_views=views)
+            refined = refine_face(portrait(), known, tracker, shaken=shaken)
         return float(np.abs(refined[:, :2] - np.mean(followed[6:], axis=0)).mean())
 
-    assert apart_px(16) < 0.85 * apart_px(0)
+    assert apart_px(True) < 0.85 * apart_px(False)
 
 
 def test_a_known_face_is_refined_and_never_exchanged_for_another() -> None:
