@@ -138,7 +138,7 @@ def source_map(maps: Array, size_px: int) -> Array:
 def sources(flow: Array, zoom: int = 1) -> Array:
     """Convert a flow (S, S, 2) in halves of the side to absolute px, float32 (S, S, 2).
 
-    They are px of a picture whose side is `zoom` times S.
+    They are multiplied by `zoom`, for a picture of which only each `zoom`-th px is at a whole one.
     """
     size = len(flow)
     return np.asarray(cv2.scaleAdd(flow, size * zoom / 2, _positions(size, zoom)), np.float32)
@@ -154,6 +154,6 @@ def warp_image(image: Image, source: Array, method: int = cv2.INTER_LINEAR) -> I
 
 @lru_cache(maxsize=4)
 def _positions(size: int, zoom: int) -> Array:
-    """Return x and y of each pixel's centre in a picture `zoom` times as large, (size, size, 2)."""
-    axis = (np.arange(size, dtype=np.float32) + 0.5) * zoom - 0.5
+    """Return x and y of each pixel, multiplied by `zoom`, (size, size, 2)."""
+    axis = np.arange(size, dtype=np.float32) * zoom
     return np.stack(np.meshgrid(axis, axis), axis=-1)

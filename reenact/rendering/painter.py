@@ -97,15 +97,15 @@ class Painter:
 
         None: the reference's own.
         """
+        sources = self._sources if alpha is None else [reduced(source) for source in self._sources]
         alpha = self._reference.rimless if alpha is None else alpha
-        zoom = len(self._fine) // len(alpha)
-        result = warp_image(alpha, reduced(self._sources[0], zoom))
+        result = warp_image(alpha, sources[0])
         if self._reference.on_white:
             blur_edges(result, self._torn)
-        if len(self._sources) == 1:
+        if len(sources) == 1:
             return result
         flipped = np.ascontiguousarray(alpha[:, ::-1])
-        mirrored = warp_image(flipped, reduced(self._sources[1], zoom))
+        mirrored = warp_image(flipped, sources[1])
         return np.asarray(cv2.blendLinear(mirrored, result, self._share, 1 - self._share), np.uint8)
 
 
