@@ -38,7 +38,7 @@ MAX_LINES = 500
 MODULES_IN_A_ROOM = range(4, 21)
 
 ONLY_IN = {
-    "mediapipe": {"face.mediapipe_tracker", "face.segmentation", "face.shoulders"},
+    "mediapipe": {"face.mediapipe_graphs"},
     "pyvirtualcam": {"sinks.virtual_camera"},
     "av": {
         "sound",
@@ -58,7 +58,7 @@ ONLY_IN = {
 }
 """Libraries that may be exchanged one day, and the modules that are all that would change."""
 
-HEAVY = ("torch", "mediapipe", "openvino", "pyvirtualcam", "skimage", "tqdm")
+HEAVY = ("torch", "mediapipe", "matplotlib", "openvino", "pyvirtualcam", "skimage", "tqdm")
 
 
 def modules() -> dict[str, Path]:
@@ -216,3 +216,10 @@ def test_listing_all_plugins_loads_nothing_heavy() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     assert loaded_after("from reenact.cli.parser import build_parser\nbuild_parser()") == set()
+
+
+def test_mediapipe_loads_matplotlib_when_it_draws() -> None:
+    code = "from reenact.face.mediapipe_graphs import solutions\nfound = solutions()"
+    assert loaded_after(code) == {"mediapipe"}
+    code += "\nassert found.drawing_styles.get_default_pose_landmarks_style()"
+    assert loaded_after(code) == {"mediapipe", "matplotlib"}

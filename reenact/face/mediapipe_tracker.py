@@ -13,10 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from reenact.config import TrackingSettings
-from reenact.errors import ModelError
 from reenact.face.dim_light import brightened
 from reenact.face.geometry import choose_face, face_box, is_near
-from reenact.face.mediapipe_graphs import open_graph, restart_graph
+from reenact.face.mediapipe_graphs import open_graph, restart_graph, solutions
 from reenact.face.topology import N_LANDMARKS, OUTER_EYE_CORNERS
 from reenact.lifecycle import quiet_native_libraries
 from reenact.registry import TrackerSpec
@@ -90,7 +89,7 @@ class MediaPipeTracker:
         self._misses = 0
         self._followed: tuple[Array, float] | None = None
         self._others: list[Array] = []
-        self._detector = _Detector(_solutions(), settings, static)
+        self._detector = _Detector(solutions(), settings, static)
         self.faces_seen = 0
         self.faces: Sequence[Array] = ()
 
@@ -224,21 +223,6 @@ def _upright(points: Array) -> bool:
     right, left = points[list(OUTER_EYE_CORNERS), :2]
     across, down = left - right
     return bool(abs(down) < across)
-
-
-def _solutions() -> Any:
-    try:
-        import mediapipe
-    except ImportError as error:
-        raise ModelError(
-            f"The face tracker needs mediapipe ({error}); run: pip install mediapipe==0.10.21."
-        ) from error
-    if not hasattr(mediapipe, "solutions"):
-        raise ModelError(
-            f"mediapipe {mediapipe.__version__} contains no models; run: pip install "
-            "mediapipe==0.10.21."
-        )
-    return mediapipe.solutions
 
 
 class _Mesh:

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import ModelError
 from reenact.face.geometry import filled_outline
-from reenact.face.mediapipe_graphs import open_graph
+from reenact.face.mediapipe_graphs import open_graph, solutions
 from reenact.face.topology import OVAL
 from reenact.types import Array, Image
 
@@ -56,16 +55,10 @@ def person_masks(images: Iterable[Image]) -> Iterator[Array]:
         float32 (H, W), 0 to 1.
 
     Raises:
-        ModelError: this version of mediapipe has no such model.
+        ModelError: mediapipe is missing, or this version has no such model.
     """
-    try:
-        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-    except ImportError as error:
-        raise ModelError(
-            "This version of mediapipe cannot separate people from the background. Install "
-            "mediapipe==0.10.21."
-        ) from error
-    with open_graph(lambda: SelfieSegmentation(model_selection=0)) as model:
+    segmentation = solutions().selfie_segmentation.SelfieSegmentation
+    with open_graph(lambda: segmentation(model_selection=0)) as model:
         for image in images:
             found = model.process(np.ascontiguousarray(image)).segmentation_mask
             yield _without_rim(np.asarray(found, dtype=np.float32))

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.mediapipe_graphs import open_graph
+from reenact.face.mediapipe_graphs import open_graph, solutions
 from reenact.types import Array, Image
 
 _SHOULDERS: Final = (12, 11)
@@ -24,9 +24,8 @@ def shoulder_points(images: Iterable[Image]) -> Iterator[Array | None]:
         float32 (2, 3): x and y, px, of the right and the left shoulder, which may lie outside the
         picture, and their visibility, 0 to 1. None if no person is found.
     """
-    from mediapipe.python.solutions.pose import Pose
-
-    with open_graph(lambda: Pose(static_image_mode=True, model_complexity=1)) as model:
+    pose = solutions().pose.Pose
+    with open_graph(lambda: pose(static_image_mode=True, model_complexity=1)) as model:
         for image in images:
             found = model.process(np.ascontiguousarray(image)).pose_landmarks
             if found is None:
