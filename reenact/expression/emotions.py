@@ -42,23 +42,27 @@ _EVIDENCE: Final[dict[str, dict[str, float]]] = {
 }
 
 # Action units of an acted emotion at intensity 1. Those that are not in the table stand for the
-# visible effects of AU6, AU7, AU9 and AU23: narrower lids, lowered brows, a narrower mouth.
+# visible effects of AU6, AU7, AU9 and AU23: narrower lids, lowered brows, a narrower mouth. More
+# than 1 is an expression beyond what counts as a whole unit: lowered brows of 1 are hardly seen.
 _ACTED: Final[dict[str, dict[str, float]]] = {
     "neutral": {},
     "angry": {
-        "brow_lower": 1.0, "eye_wide": 0.2, "frown": 0.3, "pucker": 0.3, "lower_lip_depress": 0.2,
+        "brow_lower": 3.0, "eye_wide": 0.2, "frown": 0.4, "pucker": 0.3, "lower_lip_depress": 0.2,
     },
-    "contemptuous": {"smile_left": 0.8, "mouth_left": 0.2},
+    "contemptuous": {"smile_left": 1.0, "mouth_left": 0.2},
     "disgusted": {
-        "upper_lip_raise": 1.0, "frown": 0.4, "lower_lip_depress": 0.3, "brow_lower": 0.4,
-        "blink_left": 0.1, "blink_right": 0.1,
+        "upper_lip_raise": 1.4, "frown": 0.4, "lower_lip_depress": 0.3, "brow_lower": 0.4,
+        "blink_left": 0.2, "blink_right": 0.2,
     },
     "fearful": {
         "brow_raise_left": 0.5, "brow_raise_right": 0.5, "brow_lower": 0.3, "eye_wide": 0.8,
         "stretch": 1.0, "jaw_drop": 0.2, "mouth_open": 0.2,
     },
     "happy": {"smile_left": 1.0, "smile_right": 1.0, "mouth_open": 0.3, "upper_lip_raise": 0.3},
-    "sad": {"frown": 1.0, "brow_lower": 0.3, "brow_raise_left": 0.2, "brow_raise_right": 0.2},
+    "sad": {
+        "frown": 1.2, "brow_lower": 0.3, "brow_raise_left": 0.4, "brow_raise_right": 0.4,
+        "blink_left": 0.15, "blink_right": 0.15,
+    },
     "surprised": {
         "brow_raise_left": 0.9, "brow_raise_right": 0.9, "eye_wide": 0.8, "jaw_drop": 0.6,
         "mouth_open": 0.4,
@@ -107,11 +111,8 @@ def _evidence(units: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def acted_units() -> Array:
-    """Return the action units of each emotion at intensity 1, float32 (8, 17); read-only."""
-    units = np.array(
-        [[_ACTED[emotion].get(unit, 0.0) for unit in ACTION_UNITS] for emotion in EMOTIONS],
-        np.float32,
-    )
+    """Return the units of each emotion at intensity 1, float32 (8, 17), 0 to 1; read-only."""
+    units = np.minimum(_acted_amounts(), 1)
     units.setflags(write=False)
     return units
 
@@ -122,6 +123,12 @@ def acted_deviations() -> Array:
 
     It is the sum of the typical deviations of its action units; read-only.
     """
-    deviations = np.tensordot(acted_units(), action_unit_basis(), 1).astype(np.float32)
+    deviations = np.tensordot(_acted_amounts(), action_unit_basis(), 1).astype(np.float32)
     deviations.setflags(write=False)
     return deviations
+
+
+def _acted_amounts() -> Array:
+    """Return the values of `_ACTED` as float32 (8, 17)."""
+    rows = [[_ACTED[emotion].get(unit, 0.0) for unit in ACTION_UNITS] for emotion in EMOTIONS]
+    return np.array(rows, np.float32)
