@@ -21,6 +21,7 @@ from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units,
 from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import BEGIN_S, Blinks, IdleLife, Life
 from reenact.expression.tracks import load_track
+from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face, estimate_pose, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Expression, Pose
@@ -47,6 +48,14 @@ def test_an_acted_emotion_is_recognised(emotion: str) -> None:
     assert EMOTIONS[int(weights.argmax())] == emotion
     assert weights.max() > 0.8
     assert weights.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_an_acted_anger_lowers_the_brows_visibly_by_one_whole_unit() -> None:
+    angry, lowered = EMOTIONS.index("angry"), ACTION_UNITS.index("brow_lower")
+    assert acted_units()[angry, lowered] == acted_units().max() == 1
+    inner_brows = [107, 336]
+    assert acted_deviations()[angry, inner_brows, 1].min() > 0.06
+    assert action_unit_basis()[lowered, inner_brows, 1].max() < 0.03
 
 
 @pytest.mark.parametrize(
