@@ -121,7 +121,8 @@ def acted_units() -> Array:
 def acted_deviations() -> Array:
     """Return the landmark deviation of each emotion at intensity 1, float32 (8, 478, 3), iod.
 
-    It is the sum of the typical deviations of its action units; read-only.
+    It is the sum of the typical deviations of its action units, which may count more than once;
+    read-only.
     """
     deviations = np.tensordot(_acted_amounts(), action_unit_basis(), 1).astype(np.float32)
     deviations.setflags(write=False)

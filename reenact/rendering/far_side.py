@@ -19,7 +19,7 @@ from reenact.face.topology import CHIN, NOSE_BASE
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference
+from reenact.rendering.layers import ZOOM, Reference, enlarged
 from reenact.rendering.mesh_warp import grid_to_crop, rasterise, sources, warp_image
 from reenact.types import HEAD_ALONE, Array, Image, Pose
 
@@ -94,8 +94,7 @@ def mirror_image(reference: Reference) -> Reference:
         np.clip(picture[:, ::-1] * gains, 0, 255).astype(np.uint8)
         for picture in (reference.person, reference.shut)
     )
-    rimless = np.ascontiguousarray(reference.rimless[:, ::-1])
-    alpha = cv2.resize(rimless, person.shape[1::-1], interpolation=cv2.INTER_AREA)
+    alpha = np.ascontiguousarray(reference.rimless[::ZOOM, ::ZOOM][:, ::-1])
     for picture in (person, shut):
         picture[..., 3] = cv2.multiply(alpha, cv2.extractChannel(picture, 3), scale=1 / 255)
     points = mirrored(reference.landmarks, reference.side_px)
@@ -103,7 +102,7 @@ def mirror_image(reference: Reference) -> Reference:
         reference,
         person=person,
         shut=shut,
-        rimless=rimless,
+        rimless=enlarged(alpha),
         landmarks=points,
         pose=estimate_pose(points),
         body=HEAD_ALONE,

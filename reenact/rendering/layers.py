@@ -58,8 +58,9 @@ Corner = tuple[int, int]
 TornEdge = tuple[tuple[slice, ...], NDArray[np.uint8]]
 """A box of a warped picture, and a mask of it, uint8 (H, W), 255 beside a jump of the flow."""
 
-_ZOOM: Final = 2
-"""Factor by which an `enlarged` reference is larger."""
+ZOOM: Final = 2
+"""Factor by which an `enlarged` picture is larger. Its first column is the picture's own, its last
+one is not. So mirror a picture before it is enlarged."""
 
 _MIN_JUMP: Final = 0.02
 """Jump of the flow at the face's outline, in halves of the side, above which it is not
@@ -235,8 +236,8 @@ def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Every second pixel is the picture's own. Sampling between them bilinearly costs a quarter of
     sampling the reference bicubically, and loses only a few percent of the sharpness.
     """
-    size = (_ZOOM * picture.shape[1], _ZOOM * picture.shape[0])
-    from_fine = np.array([[1 / _ZOOM, 0, 0], [0, 1 / _ZOOM, 0]], np.float32)
+    size = (ZOOM * picture.shape[1], ZOOM * picture.shape[0])
+    from_fine = np.array([[1 / ZOOM, 0, 0], [0, 1 / ZOOM, 0]], np.float32)
     how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     fine = cv2.warpAffine(picture, from_fine, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(fine, np.uint8)
@@ -263,7 +264,7 @@ def move_person(
     planes = [cv2.resize(plane, (size, size)) for plane in np.moveaxis(maps[..., FLOW], -1, 0)]
     masks = (maps[..., MapChannel.SKIN], _OUTLINE_BLUR), (_nose(maps), _NOSE_BLUR)
     torn = [edge for edge in (_tear(planes, maps, *mask) for mask in masks) if edge]
-    source = sources(np.asarray(cv2.merge(planes), np.float32), _ZOOM)
+    source = sources(np.asarray(cv2.merge(planes), np.float32), ZOOM)
     person = warp_image(fine, source)
     blur_edges(person, torn)
     if not reference.on_white:
@@ -398,7 +399,7 @@ def _fade_rim(person: Image, rimless: NDArray[np.uint8], maps: Array, source: Ar
 
 def reduced(source: Array) -> Array:
     """Convert px of an `enlarged` picture to px of the picture itself."""
-    return np.asarray(source * np.float32(1 / _ZOOM), np.float32)
+    return np.asarray(source * np.float32(1 / ZOOM), np.float32)
 
 
 def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, pose: Pose) -> None:

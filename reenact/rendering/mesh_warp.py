@@ -138,7 +138,7 @@ def source_map(maps: Array, size_px: int) -> Array:
 def sources(flow: Array, zoom: int = 1) -> Array:
     """Convert a flow (S, S, 2) in halves of the side to absolute px, float32 (S, S, 2).
 
-    They are multiplied by `zoom`, for a picture that has so many px for each.
+    They are multiplied by `zoom`, for a picture that has so many px for each of these.
     """
     size = len(flow)
     return np.asarray(cv2.scaleAdd(flow, size * zoom / 2, _positions(size, zoom)), np.float32)

@@ -97,15 +97,20 @@ class Painter:
 
         None: the reference's own.
         """
-        sources = self._sources if alpha is None else [reduced(source) for source in self._sources]
-        alpha = self._reference.rimless if alpha is None else alpha
-        result = warp_image(alpha, sources[0])
+        if alpha is None:
+            drawn = (
+                [self._reference] if self._mirror is None else [self._reference, self._mirror[0]]
+            )
+            alphas, sources = [reference.rimless for reference in drawn], self._sources
+        else:
+            alphas = [alpha, np.ascontiguousarray(alpha[:, ::-1])]
+            sources = [reduced(source) for source in self._sources]
+        result, *others = map(warp_image, alphas, sources)
         if self._reference.on_white:
             blur_edges(result, self._torn)
-        if len(sources) == 1:
+        if not others:
             return result
-        flipped = np.ascontiguousarray(alpha[:, ::-1])
-        mirrored = warp_image(flipped, sources[1])
+        (mirrored,) = others
         return np.asarray(cv2.blendLinear(mirrored, result, self._share, 1 - self._share), np.uint8)
 
 

@@ -11,9 +11,9 @@ import pytest
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image, yaw_sine
 from reenact.face.topology import NOSE_BASE
 from reenact.models.warp_unet_inputs import FLOW, MapChannel
-from reenact.rendering.far_side import far_share
+from reenact.rendering.far_side import far_share, mirror_image
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference, move_person
+from reenact.rendering.layers import ZOOM, Reference, move_person
 from reenact.rendering.painter import Painter
 from reenact.types import Array, Pose
 
@@ -72,6 +72,17 @@ def test_a_head_as_its_photo_shows_it_is_drawn_from_the_photo_alone(away_deg: fl
     shown = brightness_of_cheeks(photo_of(turned(away_deg)), away_deg)
     assert min(shown) < 20
     assert max(shown) > 140
+
+
+def test_all_layers_of_a_mirror_image_are_mirrored_at_the_same_column() -> None:
+    photo = photo_of(turned(20))
+    mirror = mirror_image(photo)
+    own, flipped = (one.rimless[::ZOOM, ::ZOOM] for one in (photo, mirror))
+    np.testing.assert_array_equal(flipped, own[:, ::-1])
+    painter, frontal = Painter(photo), to_image(canonical_face(), turned(0))
+    painter.paint(frontal, turned(0))
+    apart = np.abs(painter.moved(None).astype(int) - painter.moved(own.copy()))
+    assert apart.mean() < 0.1
 
 
 @pytest.mark.parametrize("away_deg", [20, -20])
