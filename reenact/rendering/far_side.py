@@ -59,6 +59,9 @@ _AROUND_FACE: Final = np.ones((3, 3), np.uint8)
 _HAIR_EDGE: Final = np.ones((5, 5), np.uint8)
 """Kernel, in cells, that erodes hair: the wall shines through its edge."""
 
+_RIM: Final = np.ones((5, 5), np.uint8)
+"""Kernel, in px, that erodes a person: the px around it are mixed with the wall."""
+
 _CHEEK: Final = (0.15, 0.7)
 """Range of distances from a face's middle, iod, in which the light on its sides is compared."""
 
@@ -95,7 +98,9 @@ def mirror_image(reference: Reference) -> Reference:
         for picture in (reference.person, reference.shut)
     )
     alpha = np.ascontiguousarray(reference.rimless[::ZOOM, ::ZOOM][:, ::-1])
+    within = np.asarray(cv2.erode(alpha, _RIM) == 255)
     for picture in (person, shut):
+        picture[..., :3] = _spread(picture[..., :3], within)
         picture[..., 3] = cv2.multiply(alpha, cv2.extractChannel(picture, 3), scale=1 / 255)
     points = mirrored(reference.landmarks, reference.side_px)
     return replace(
@@ -109,6 +114,19 @@ def mirror_image(reference: Reference) -> Reference:
     )
 
 
+def _spread(picture: Image, within: NDArray[np.bool_]) -> Image:
+    """Give each px of a picture that is not within a region the colour of the nearest that is."""
+    if not within.any():
+        return picture
+    outside = np.asarray(~within, np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(
+        outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((int(nearest.max()) + 1, picture.shape[-1]), np.uint8)
+    colours[nearest[within]] = picture[within]
+    return np.asarray(colours[nearest])
+
+
 def _light_ratio(picture: Image, landmarks: Array, pose: Pose) -> Array:
     """Return the ratio of the light on a face's far side to that on its near side, RGB (3,)."""
     column, row = np.clip(np.round(landmarks[:, :2]), 0, len(picture) - 1).astype(int).T
@@ -120,13 +138,14 @@ def _light_ratio(picture: Image, landmarks: Array, pose: Pose) -> Array:
     return np.asarray(np.clip(far_light / np.maximum(near_light, 1), *_LIGHT_BOUNDS), np.float32)
 
 
-def far_share(maps: Array, mirror: Array, landmarks: Array, turn: float) -> Array:
+def far_share(maps: Array, mirror: Array, landmarks: Array, pose: Pose, turn: float) -> Array:
     """Return the share of the mirror image in each cell, float32 (side, side), 0 to 1.
 
     Args:
         maps: the photo's, see `HeadMesh.maps`.
         mirror: those of its mirror image.
         landmarks: driven ones, (478, 3), in the network's px.
+        pose: their pose.
         turn: from `remaining_turn`.
     """
     density, mirror_density = _density(maps), _density(mirror)
@@ -134,15 +153,22 @@ def far_share(maps: Array, mirror: Array, landmarks: Array, turn: float) -> Arra
     stretched = np.clip((high - density) / (high - low), 0, 1)
     skin = maps[..., MapChannel.SKIN]
     share = stretched * np.clip((mirror_density - density) / _MIN_GAIN, 0, 1) * skin
-    rows = np.arange(len(share), dtype=np.float32)[:, None]
     above_chin, above_lobes = (
-        np.clip((landmarks[at, 1] / MAP_STEM - rows) / _FADE_CELLS + 1, 0, 1)
-        for at in (CHIN, NOSE_BASE)
+        _above(landmarks[at, :2], pose, len(share)) for at in (CHIN, NOSE_BASE)
     )
     hair = np.float32(1 - ramp(turn, *_HIDING_TURN)) * above_lobes
     hair_share = hair * cv2.dilate(share, _HAIR_DILATION) * (1 - skin)
     share = np.maximum(cv2.dilate(share, _STRETCHED_DILATION), hair_share)
     return np.asarray(cv2.blur(share * above_chin, _BLUR), np.float32)
+
+
+def _above(point: Array, pose: Pose, side: int) -> Array:
+    """Return the share, 0 to 1, of what is above a point, px (2,), along the head's axis."""
+    down = pose.rotation[:2, 1] / np.linalg.norm(pose.rotation[:2, 1])
+    steps = np.arange(side, dtype=np.float32)
+    x, y = point / MAP_STEM
+    height = (x - steps) * down[0] + (y - steps[:, None]) * down[1]
+    return np.asarray(np.clip(height / _FADE_CELLS + 1, 0, 1), np.float32)
 
 
 def photographed_face(reference: Reference) -> NDArray[np.uint8]:

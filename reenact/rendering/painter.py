@@ -80,7 +80,7 @@ class Painter:
             mirror, fine, face = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
-            share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
+            share = far_share(maps, mirror_maps, drive, pose, turn) * np.squeeze(self._edge_fade)
             if share.any():
                 alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
                 share *= 1 - own_hair(maps, face, alpha)

@@ -25,8 +25,8 @@ CHEEKS = (50, 280)
 """Landmarks on the cheek to the left and to the right in the picture."""
 
 
-def turned(yaw_deg: float) -> Pose:
-    turn = rotation_matrix(np.array([0, np.deg2rad(yaw_deg), 0], np.float32))
+def turned(yaw_deg: float, *, roll_deg: float = 0) -> Pose:
+    turn = rotation_matrix(np.deg2rad(np.array([0, yaw_deg, roll_deg], np.float32)))
     return Pose(turn, np.array([128, 128, 0], np.float32), 60.0)
 
 
@@ -128,15 +128,15 @@ FACE, BESIDE = (slice(50, 78), slice(50, 78)), (slice(50, 78), slice(95, 97))
 """Cells in a face of 48×48 cells, and in hair and neck beside it."""
 
 
-def share_of_mirror(*, turn: float = 0.0, nose_row: float = 125.0) -> Array:
+def share_of_mirror(*, turn: float = 0.0, nose_row: float = 125.0, roll_deg: float = 0.0) -> Array:
     """Return the share of the mirror image of a face that the photo hardly shows."""
     mirror = np.zeros((128, 128, max(MapChannel) + 1), np.float32)
     mirror[40:88, 40:88, MapChannel.SKIN] = 1
     maps = mirror.copy()
     maps[..., FLOW] = -np.linspace(-1, 1, 128, dtype=np.float32)[None, :, None]  # all one column
     landmarks = np.full((478, 3), 250, np.float32)
-    landmarks[NOSE_BASE, 1] = 2 * nose_row
-    return far_share(maps, mirror, landmarks, turn)
+    landmarks[NOSE_BASE, :2] = 2 * 64, 2 * nose_row
+    return far_share(maps, mirror, landmarks, turned(0, roll_deg=roll_deg), turn)
 
 
 def test_the_face_hides_hair_of_the_far_side_until_it_is_nearly_frontal() -> None:
@@ -153,3 +153,19 @@ def test_beside_the_face_nothing_is_mirrored_below_the_ears() -> None:
     above, below = share[BESIDE][:3], share[BESIDE][-6:]
     assert above.min() > 0.4
     assert below.max() < 0.15
+
+
+@pytest.mark.parametrize("roll_deg", [30, -30])
+def test_in_a_tilted_head_below_means_along_its_axis(roll_deg: float) -> None:
+    left, right = (slice(66, 75), slice(31, 33)), (slice(66, 75), slice(95, 97))
+    upper, lower = (left, right) if roll_deg < 0 else (right, left)
+    share = share_of_mirror(nose_row=68, roll_deg=roll_deg)
+    assert share[upper].min() > 0.4
+    assert share[lower].max() < 0.15
+
+
+def test_the_mirror_image_takes_no_wall_along() -> None:
+    mirror = mirror_image(photo_of(turned(20))).person
+    shown = mirror[mirror[..., 3] > 0, :3].astype(int)
+    assert len(shown) > 5000
+    assert np.abs(shown - WALL).max(axis=-1).min() > 60
