@@ -6,6 +6,7 @@ the same names, such as "rest" or "target=anna".
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from reenact.live.settings import Setting, walk
 
 STEPS: Final[Mapping[str, int]] = {"next": 1, "previous": -1}
 """Arguments of the action "target" that name no target, and how far they go."""
+
+_MAX_SHOWN_S: Final = 3600
+"""Longest time for which an emotion can be shown, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,24 @@ def _motion(controls: Controls, _: str) -> str:
     return "A motion is playing."
 
 
-def _emotion(controls: Controls, emotion: str) -> str:
+def _emotion(controls: Controls, text: str) -> str:
+    emotion, _, seconds = text.partition(" ")
+    if seconds:
+        controls.show_emotion(emotion, _seconds(text, seconds))
+        return f"{emotion.title()} for {float(seconds):g} s."
     if emotion == controls.session.settings.drive.emotion:
         emotion = "actor"
-    controls.update("drive", "emotion", emotion)
+    controls.show_emotion(emotion)
     return "The target follows you again." if emotion == "actor" else f"{emotion.title()}."
+
+
+def _seconds(text: str, seconds: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(seconds) <= _MAX_SHOWN_S:
+            return float(seconds)
+    raise ConfigError(
+        f"emotion={text}: give seconds between 0 and {_MAX_SHOWN_S}, such as emotion=happy 5."
+    )
 
 
 def _intensity(controls: Controls, step: str) -> str:
@@ -141,7 +158,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "picture": Action("store the picture that is shown", _picture, slow=True),
     "motion": Action("play a motion", _motion),
     "emotion": Action(
-        "show an emotion, or follow the actor again", _emotion, "|".join(get_args(Emotion))
+        "show an emotion, for some seconds or until it is repeated",
+        _emotion,
+        "|".join(get_args(Emotion)) + "[ SECONDS]",
     ),
     "intensity": Action("more or less expression", _intensity, "+0.1"),
     "target": Action("switch to a target", _target, "NAME|next|previous", slow=True),

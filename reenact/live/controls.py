@@ -7,6 +7,7 @@ available everywhere.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -95,6 +96,7 @@ class Controls:
         self._first = target
         self._turns = Turns(target)
         self._updates = 0
+        self._emotion_end = threading.Timer(0.0, lambda: None)
         self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
 
@@ -300,6 +302,19 @@ class Controls:
         mirrored = not self.session.settings.fusion.mirror
         self.update("fusion", "mirror", mirrored)
         return mirrored
+
+    def show_emotion(self, emotion: str, for_s: float = math.inf) -> None:
+        """Show an emotion; after `for_s` the target follows the actor, unless it shows another."""
+        self.update("drive", "emotion", emotion)
+        self._emotion_end.cancel()
+        if for_s < math.inf:
+            self._emotion_end = threading.Timer(for_s, self._end_emotion, [emotion])
+            self._emotion_end.daemon = True
+            self._emotion_end.start()
+
+    def _end_emotion(self, emotion: str) -> None:
+        if self.session.settings.drive.emotion == emotion:
+            self.update("drive", "emotion", "actor")
 
     def play_motion(self) -> None:
         """Play the motion of the current emotion, or a smile, once."""

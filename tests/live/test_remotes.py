@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRuns
@@ -71,8 +72,25 @@ def test_actions_by_name(controls: Controls, tmp_path: Path) -> None:
     assert session.ended(5.0)
 
 
+def test_an_emotion_for_some_seconds(controls: Controls) -> None:
+    drive = controls.session.settings.drive
+    assert act(controls, "emotion=happy .2") == "Happy for 0.2 s."
+    assert drive.emotion == "happy"
+    until(lambda: drive.emotion == "actor")
+    act(controls, "emotion=happy .2")
+    act(controls, "emotion=happy 60")  # a second request starts the time again
+    act(controls, "emotion=sad .2")
+    act(controls, "emotion=happy")
+    time.sleep(0.4)
+    assert drive.emotion == "happy"  # what was chosen without a time stays
+
+
 @pytest.mark.parametrize(
-    "text", ["dance", "", "intensity=much", "emotion=bored", "preset=../x", "output=nothing"]
+    "text",
+    [
+        *("dance", "", "intensity=much", "preset=../x", "output=nothing"),
+        *("emotion=bored", "emotion=bored 5", "emotion=happy soon", "emotion=happy -1"),
+    ],
 )
 def test_a_wrong_action_is_told_in_one_sentence(controls: Controls, text: str) -> None:
     with pytest.raises(ReenactError) as caught:
