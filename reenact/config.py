@@ -249,6 +249,7 @@ class UnitSettings(Section):
     blink_left: Live[Share] = Field(0.0, description="shuts the left eye")
     blink_right: Live[Share] = Field(0.0, description="shuts the right eye")
     eye_wide: Live[Share] = Field(0.0, description="opens both eyes wide")
+    tongue: Live[Share] = Field(0.0, description="puts out the tongue; warp_unet draws it")
 
 
 class DriveSettings(PartsSection):

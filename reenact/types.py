@@ -35,11 +35,13 @@ class Landmarks:
         points: float32 (478, 3) in px of the image they were found in; z on the same scale.
         confidence: 0 to 1.
         size: (width, height) px of that image.
+        tongue: how far the tongue is out, 0 to 1; 0 if the tracker does not see that.
     """
 
     points: Array
     confidence: float
     size: tuple[int, int]
+    tongue: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,13 @@ class Expression:
         deviation: float32 (478, 3) iod, face frame: the actor's shape minus the actor's neutral.
         pose: the actor's head pose.
         action_units: float32 (17,) in 0 to 1, in the order of `topology.ACTION_UNITS`.
+        tongue: how far the tongue is out, 0 to 1.
     """
 
     deviation: Array
     pose: Pose
     action_units: Array
+    tongue: float = 0.0
 
 
 EVENTS: Final = ("reset", "set_neutral", "undo_neutral")

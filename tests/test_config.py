@@ -177,5 +177,5 @@ def test_a_setting_that_is_assigned_later_is_checked_too() -> None:
 
 
 def test_every_action_unit_can_be_set_by_hand() -> None:
-    assert tuple(UnitSettings.model_fields) == ACTION_UNITS
+    assert tuple(UnitSettings.model_fields) == (*ACTION_UNITS, "tongue")
     assert not any(value for _, value in UnitSettings())

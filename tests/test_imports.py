@@ -48,7 +48,7 @@ ONLY_IN = {
         "sinks.video_file",
         "targets.clip_files",
     },
-    "PIL": {"rendering.label", "sources.image_file"},
+    "PIL": {"sinks.label", "sources.image_file"},
     "cv2_enumerate_cameras": {"sources.camera_devices"},
     "openvino": {"models.inference"},
     "pynput": {"live.hotkeys"},

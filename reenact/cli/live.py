@@ -53,6 +53,7 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
     " ": ("rest", "rest"),
     "f": ("freeze", "freeze"),
     "h": ("hold your expression", "hold"),
+    "t": ("tongue out, or in", "tongue"),
     "x": ("mirror", "mirror"),
     "r": ("record", "record"),
     "s": ("store the picture", "picture"),

@@ -34,6 +34,9 @@ HAND_S: Final = 0.2
 """Minimum time in which a unit set by hand goes from 0 to 1. Only its speed is limited: a knob that
 is turned slowly is followed without delay, and a jump of the value is no jump of the face."""
 
+_PUT_OUT: Final = {"mouth_open": 0.45, "jaw_drop": 0.5, "pucker": 0.1}
+"""Action units of a mouth that puts out its tongue."""
+
 MOTION_FPS: Final = 25.0
 HOLD_S: Final = 0.6
 """How long a motion that is played once is held at its peak."""
@@ -52,6 +55,7 @@ class Addition:
         deviation: (478, 3) face frame, iod, before the intensity is applied.
         replaced: share of the actor's expression that is removed, 0 to 1.
         intensity: strength of the whole expression, 0 to 2.
+        tongue: how far the tongue is put out, 0 to 1. The units open the mouth for it.
     """
 
     levels: Array
@@ -59,6 +63,7 @@ class Addition:
     deviation: Array
     replaced: float = 0.0
     intensity: float = 1.0
+    tongue: float = 0.0
 
     @property
     def idle(self) -> bool:
@@ -92,13 +97,19 @@ class Addition:
         weights[0] = 1 - weights.sum()
         return np.asarray(weights, np.float32)
 
-    def with_units(self, units: Array) -> Addition:
-        """Return this addition with (17,) more action units, 0 to 1; none of them exceeds 1."""
+    def with_units(self, units: Array, tongue: float = 0.0) -> Addition:
+        """Return this addition with more action units, (17,) 0 to 1, and with a tongue put out.
+
+        No unit exceeds 1. The mouth is open once half of the tongue is out.
+        """
+        if tongue > 0:
+            opens = np.array([_PUT_OUT.get(name, 0.0) for name in ACTION_UNITS], np.float32)
+            units = np.maximum(units, np.float32(min(2 * tongue, 1.0)) * opens)
         more = np.minimum(units, 1 - self.units)
-        if not more.any():
+        if not (more.any() or tongue):
             return self
         deviation = self.deviation + np.tensordot(more, action_unit_basis(), 1)
-        return replace(self, units=self.units + more, deviation=deviation)
+        return replace(self, units=self.units + more, deviation=deviation, tongue=tongue)
 
 
 _IS_EYES: Final = np.array(["blink" in name or "eye" in name for name in ACTION_UNITS])
@@ -148,6 +159,7 @@ class Hold:
             points * acted.deviation + (1 - points) * kept.deviation,
             acted.pose,
             units * acted.action_units + (1 - units) * kept.action_units,
+            acted.tongue + replaced * (kept.tongue - acted.tongue),
         )
 
 
@@ -162,26 +174,26 @@ def nothing(intensity: float = 1.0) -> Addition:
 
 
 class _UnitsByHand:
-    """The action units set by hand, as they are shown. One thread calls it."""
+    """The action units and the tongue set by hand, as they are shown. One thread calls it."""
 
     def __init__(self, settings: DriveSettings) -> None:
         self._settings = settings
         self._shown: Array | None = None
 
-    def step(self, dt_s: float, applied: bool) -> Array:
-        """Return the (17,) units that are shown `dt_s` seconds after the last ones, 0 to 1.
+    def step(self, dt_s: float, applied: bool) -> tuple[Array, float]:
+        """Return the (17,) units and the tongue `dt_s` seconds after the last ones, 0 to 1.
 
         The first ones are shown at once. While they are not applied, they are 0.
         """
         given = self._settings.units
-        units = np.array([getattr(given, name) for name in ACTION_UNITS], np.float32)
+        units = np.array([getattr(given, name) for name in (*ACTION_UNITS, "tongue")], np.float32)
         if not applied:
             units[:] = 0
         elif self._shown is not None:
             way = np.float32(dt_s / HAND_S)
             units = np.clip(units, self._shown - way, self._shown + way)
         self._shown = units
-        return units
+        return units[:-1], float(units[-1])
 
 
 class Driver:
@@ -245,7 +257,7 @@ class Driver:
                 goal.intensity,
             )
         self._shown = goal
-        return goal.with_units(self._by_hand.step(dt_s, by_hand))
+        return goal.with_units(*self._by_hand.step(dt_s, by_hand))
 
     def _begin(self, cause: str, emotion: str) -> None:
         self._cause, self._from, self._since_s = cause, self._shown, 0.0

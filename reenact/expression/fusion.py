@@ -210,7 +210,8 @@ class Fusion:
             self._blinks.observe(eyes_together(closure, pose.rotation), time_s)
         deviation = self._trust.believe(shape - neutral.shape, dt_s)
         believed = neutral.shape + deviation
-        return Expression(deviation, pose, action_units(believed, neutral.shape))
+        units = action_units(believed, neutral.shape)
+        return Expression(deviation, pose, units, landmarks.tongue)
 
     def believed(self, expression: Expression) -> Array:
         """Return the actor's trusted landmarks, (478, 3) px, for the last result of `express`."""

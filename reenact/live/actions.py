@@ -70,6 +70,12 @@ def _hold(controls: Controls, _: str) -> str:
     return "The target follows you again."
 
 
+def _tongue(controls: Controls, _: str) -> str:
+    out = controls.session.settings.drive.units.tongue == 0
+    controls.update("drive.units", "tongue", float(out))
+    return "The tongue is out; repeat to draw it in." if out else "The tongue is in."
+
+
 def _mirror(controls: Controls, _: str) -> str:
     return "Mirrored." if controls.mirror() else "Not mirrored."
 
@@ -153,6 +159,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "rest": Action("show the target at rest, or go on", _panic),
     "freeze": Action("freeze the picture, or go on", _freeze),
     "hold": Action("hold your expression, or go on", _hold),
+    "tongue": Action("put the tongue out, or draw it in", _tongue),
     "mirror": Action("mirror", _mirror),
     "record": Action("start or stop a recording", _record, "MICROPHONE"),
     "picture": Action("store the picture that is shown", _picture, slow=True),

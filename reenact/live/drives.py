@@ -38,6 +38,7 @@ def mirrored(expression: Expression) -> Expression:
         mirrored_deviation(expression.deviation),
         expression.pose,
         mirrored_units(expression.action_units),
+        expression.tongue,
     )
 
 
@@ -47,6 +48,7 @@ def between(idle: Expression, acted: Expression, share: np.float32) -> Expressio
         idle.deviation + share * (acted.deviation - idle.deviation),
         acted.pose,
         idle.action_units + share * (acted.action_units - idle.action_units),
+        float(share) * acted.tongue,
     )
 
 
@@ -59,6 +61,7 @@ def with_addition(drive: Drive, addition: Addition) -> Drive:
             addition.kept() * expression.deviation + addition.deviation,
             expression.pose,
             addition.mixed_units(expression.action_units),
+            min(expression.tongue + addition.tongue, 1.0),
         ),
         emotion=addition.emotion(expression.action_units),
         intensity=addition.intensity,

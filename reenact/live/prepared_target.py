@@ -10,7 +10,7 @@ import numpy as np
 from reenact.config import OutputSettings
 from reenact.imaging import letterbox
 from reenact.rendering.compositing import Paster
-from reenact.rendering.label import write_label
+from reenact.sinks.label import write_label
 from reenact.targets.framing import is_square_only, view_of
 from reenact.targets.surroundings import shown_square
 from reenact.types import CutsOut, Drive, Frame, Image, Renderer, Target

@@ -14,7 +14,7 @@ still. People who speak are never this still (0 to 1 % of the frames of six trai
 of a person in front of a good camera is in half of the frames."""
 
 _MAX_CHANGE: Final = 0.002
-"""The same for the deviation, iod, and for the emotions' weights."""
+"""The same for the deviation, iod, for the tongue and for the emotions' weights."""
 
 _SETTLE_S: Final = 0.3
 """A still drive is drawn for this time, so that a renderer's fades and filters can settle."""
@@ -53,6 +53,7 @@ class Stillness:
         pairs: list[tuple[Array | float, Array | float, float]] = [
             (drawn.landmarks[:, :2], drive.landmarks[:, :2], self._max_px),
             (drawn.expression.deviation[:, :2], drive.expression.deviation[:, :2], _MAX_CHANGE),
+            (drawn.expression.tongue, drive.expression.tongue, _MAX_CHANGE),
             (drawn.emotion, drive.emotion, _MAX_CHANGE),
             (drawn.intensity, drive.intensity, _MAX_CHANGE),
         ]

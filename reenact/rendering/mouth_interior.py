@@ -37,7 +37,7 @@ from reenact.face.topology import (
 from reenact.imaging import LUMA
 from reenact.types import Array, Image, Pose
 
-_MM: Final = 1 / 63
+MM: Final = 1 / 63
 """A millimetre in iod: pupils are 63 mm apart on average."""
 
 _LIP_MM: Final = 25.5
@@ -249,11 +249,11 @@ class MouthColours:
         redder = float((lips[0] - lips[2]) / max(_COLOURFUL * (lips @ LUMA), 1.0))
         colourful = min(max(redder, 0.0), 1.0)
 
-        teeth = brighter * skin * _tint(_TEETH, colourful)
+        teeth = brighter * skin * tinted(_TEETH, colourful)
         exposure = max(1.0, float(teeth.max()) / 255)
-        shade = tuple(_tint(_SHADE, colourful).tolist())
+        shade = tuple(tinted(_SHADE, colourful).tolist())
         gums, tongue, cavity, cheeks = (
-            tuple((skin / exposure * _tint(tint, colourful)).tolist())
+            tuple((skin / exposure * tinted(tint, colourful)).tolist())
             for tint in (_GUMS, _TONGUE, _CAVITY, _CHEEKS)
         )
         return cls(
@@ -284,11 +284,11 @@ def place_teeth(
     nose, lip = now[NOSE_BASE], now[LOWER_LIP, 1]
     lips = (rest[UPPER_LIP, 1] + rest[LOWER_LIP, 1]) / 2
     if teeth_end is None or teeth_end == 1:
-        upper = lips + _SHOWN_BY_SHORT_LIP * (_LIP_MM * _MM - (lips - rest[NOSE_BASE, 1]))
+        upper = lips + _SHOWN_BY_SHORT_LIP * (_LIP_MM * MM - (lips - rest[NOSE_BASE, 1]))
     else:
         upper = rest[UPPER_LIP, 1] + teeth_end * (rest[LOWER_LIP, 1] - rest[UPPER_LIP, 1])
     lower = lip - _exposed(rest, now, lips)
-    jaw, rise = (nose[0] + now[CHIN, 0]) / 2, _RISE + max(lower - upper, 0) / (_JAW_MM * _MM)
+    jaw, rise = (nose[0] + now[CHIN, 0]) / 2, _RISE + max(lower - upper, 0) / (_JAW_MM * MM)
     return (
         _row(_LOWER, (jaw, lower, nose[2]), rise, poses[1]),
         _row(_UPPER, (nose[0], upper, nose[2]), _RISE, poses[1]),
@@ -304,10 +304,10 @@ def _exposed(rest: Array, now: Array, lips: float) -> float:
     rest_width, width = (
         float(np.hypot(*np.diff(face[list(MOUTH_CORNERS), :2], axis=0)[0])) for face in (rest, now)
     )
-    lowest, highest = (mm * _MM for mm in _EXPOSED_MM)
+    lowest, highest = (mm * MM for mm in _EXPOSED_MM)
     highest += _EXPOSED_BY_SMILE * (width - rest_width)
     fall = _JAW_PER_CHIN * (now[CHIN, 1] - rest[CHIN, 1])
-    edge = lips - _OVERLAP_MM * _MM + fall
+    edge = lips - _OVERLAP_MM * MM + fall
     return max(min(float(now[LOWER_LIP, 1] - edge), highest), lowest)
 
 
@@ -322,10 +322,10 @@ def _row(teeth: _Dentition, front: tuple[float, float, float], rise: float, pose
     """
     x, y, nose_z = front
     across, behind, _ = _arch(teeth)
-    edge = np.array([x + across * _MM, y - rise * behind * _MM, behind * _MM]).T
-    edge[:, 2] += nose_z + _BEHIND_NOSE_MM * _MM
+    edge = np.array([x + across * MM, y - rise * behind * MM, behind * MM]).T
+    edge[:, 2] += nose_z + _BEHIND_NOSE_MM * MM
     middle = len(edge) // 2
-    gums = edge[middle] + np.array([[0, teeth.towards_gums * _MM, 0]], np.float32)
+    gums = edge[middle] + np.array([[0, teeth.towards_gums * MM, 0]], np.float32)
     points = to_image(np.concatenate([edge, gums]).astype(np.float32), pose)[:, :2]
     return TeethRow(teeth, points[:-1], points[-1] - points[middle])
 
@@ -356,7 +356,7 @@ def dimming(colours: MouthColours, drive: Array, pose: Pose) -> float:
 
 def _mean_light(face: Array, pose: Pose, shade: tuple[float, ...]) -> float:
     """Return the mean light between the lips of a face, (478, 3) px."""
-    lips = face[list(LIPS_INNER), :2] * (_LIGHT_PX_PER_MM / (_MM * pose.scale))
+    lips = face[list(LIPS_INNER), :2] * (_LIGHT_PX_PER_MM / (MM * pose.scale))
     first = lips.min(axis=0)
     width, height = np.ceil(lips.max(axis=0) - first).astype(int).tolist()
     opening = filled_outline(lips - first, (height + 1, width + 1)) * np.float32(1 / 255)
@@ -376,11 +376,11 @@ def dim_mouth(
         zoom: px of the picture for each px of the network.
         dim: its brightness, see `dimming`.
     """
-    share = _within(drive, corner, zoom, box) * np.float32(1 - dim)
+    share = within_lips(drive, corner, zoom, box) * np.float32(1 - dim)
     box[:] = cv2.blendLinear(np.full_like(box, (0, 0, 0, 255)), box, share, 1 - share)
 
 
-def _within(drive: Array, corner: tuple[int, int], zoom: float, box: Image) -> Array:
+def within_lips(drive: Array, corner: tuple[int, int], zoom: float, box: Image) -> Array:
     """Return the coverage of a box by the opening between driven lips, (H, W), 0 to 1."""
     outline = (drive[list(LIPS_INNER), :2] + 0.5) * zoom - 0.5 - corner[::-1]
     return filled_outline(outline, box.shape[:2]) * np.float32(1 / 255)
@@ -430,7 +430,7 @@ def draw_mouth(
     light = cv2.resize(_light_between(opening, teeth[0].px_per_mm, colours.shade), size)
     lit = cv2.multiply(inside, light, scale=colours.exposure, dtype=cv2.CV_8U)
     filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
-    share = unseen * _within(drive, corner, zoom, box)
+    share = unseen * within_lips(drive, corner, zoom, box)
     box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 
 
@@ -448,7 +448,7 @@ def _behind_teeth(
     return np.asarray(shares @ behind, np.uint8)
 
 
-def _tint(values: tuple[float, ...], colourful: float) -> Array:
+def tinted(values: tuple[float, ...], colourful: float) -> Array:
     """Return RGB values, (3,), equal for a picture in grey."""
     grey = np.dot(values, LUMA)
     return np.asarray(grey + colourful * (values - grey))
@@ -483,7 +483,7 @@ def _teeth_texture(teeth: _Dentition, colours: MouthColours, px_per_mm: float) -
     _, behind, along = _arch(teeth)
     half_arch = slice(len(along) // 2, None)
     depth = np.interp(x, along[half_arch], behind[half_arch])[:, None]
-    light = teeth.light * np.exp(-depth / _tint(_LIGHT_DECAY_MM, colours.colourful))
+    light = teeth.light * np.exp(-depth / tinted(_LIGHT_DECAY_MM, colours.colourful))
     shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.15 * gap)
     gum = _step(y - gum_line, px_per_mm)[..., None]
     rgb = shade[..., None] * light * (enamel + gum * (gums - enamel))

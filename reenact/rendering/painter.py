@@ -23,6 +23,7 @@ from reenact.rendering.far_side import (
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, blur_edges, enlarged, lay_over, move_person, reduced
 from reenact.rendering.mesh_warp import warp_image
+from reenact.rendering.tongue import draw_tongue
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 _STRETCHED_SHARE: Final = 0.15
@@ -56,7 +57,13 @@ class Painter:
             self._mirror = mirror, enlarged(mirror.person), photographed_face(reference)
 
     def paint(
-        self, drive: Array, pose: Pose, *, follows: Pose | None = None, body: Body = HEAD_ALONE
+        self,
+        drive: Array,
+        pose: Pose,
+        *,
+        follows: Pose | None = None,
+        body: Body = HEAD_ALONE,
+        tongue: float = 0.0,
     ) -> tuple[Image, Array]:
         """Compose one picture.
 
@@ -65,6 +72,7 @@ class Painter:
             pose: their pose.
             follows: pose that hair and body follow, see `HeadMesh.maps`.
             body: motions of torso and hair.
+            tongue: how far it is out, 0 to 1.
 
         Returns:
             The picture, uint8 (S, S, 3) RGB, and the maps of its mesh.
@@ -88,6 +96,9 @@ class Painter:
                 mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
                 self._sources.append(source)
                 person, self._share = _joined(mirrored, person, share)
+        if tongue > 0:
+            zoom = len(person) / reference.side_px
+            draw_tongue(person, drive, pose, colours=reference.mouth, zoom=zoom, out=tongue)
         if reference.glasses is not None:
             reference.glasses.draw(person, maps, drive, pose)
         return lay_over(person, reference.background), maps

@@ -135,9 +135,10 @@ class WarpUNetRenderer:
         self._corner = follow_box(self._corner, landmarks, self._side_px)
         pose = estimate_pose(landmarks)
         self._hair = pose if self._hair is None else steadied(self._hair, pose)
-        picture = self._draw(number, landmarks, pose, drive.body)
+        body, tongue = drive.body, drive.expression.tongue
+        picture = self._draw(number, landmarks, pose, body, tongue)
         if self._fading_from is not None:
-            earlier = self._draw(self._fading_from, landmarks, pose, drive.body)
+            earlier = self._draw(self._fading_from, landmarks, pose, body, tongue)
             share = self._fade_s / self.FADE_S
             cv2.addWeighted(earlier, 1 - share, picture, share, 0, dst=picture)
         return picture
@@ -163,10 +164,10 @@ class WarpUNetRenderer:
         )
         self.engine = self._engine.name
 
-    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body) -> Image:
+    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body, tongue: float) -> Image:
         """Draw from one reference; the landmarks are in the network's px."""
         painter = self._painter(number)
-        picture, maps = painter.paint(landmarks, pose, follows=self._hair, body=body)
+        picture, maps = painter.paint(landmarks, pose, follows=self._hair, body=body, tongue=tongue)
         assert self._corner is not None
         zoom = len(picture) / self._side_px
         cells = maps_in_box(maps, self._corner)

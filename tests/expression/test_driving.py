@@ -236,6 +236,25 @@ def test_a_unit_by_hand_follows_a_slow_knob_at_once_and_a_jump_at_full_speed() -
     assert shown(1.0, 5, fps=50)[-1] == pytest.approx(5 / 50 / HAND_S)
 
 
+def test_a_tongue_by_hand_comes_out_of_an_open_mouth() -> None:
+    settings = by_hand()
+    driver = Driver(settings)
+    run(driver, 0.2)
+    settings.units.tongue = 1.0
+    shown = run(driver, 2 * HAND_S)
+    way = [addition.tongue for addition in shown]
+    assert 0 < way[0] < 0.5
+    assert way[-1] == 1
+    jaw, opens = (ACTION_UNITS.index(name) for name in ("jaw_drop", "mouth_open"))
+    assert 0.3 < shown[-1].units[jaw] < 0.7
+    assert 0.3 < shown[-1].units[opens] < 0.7
+    settings.units.jaw_drop = 1.0
+    assert run(driver, 2 * HAND_S)[-1].units[jaw] == 1, "the wider of both"
+    settings.units = UnitSettings()
+    assert run(driver, 2 * HAND_S)[-1].idle
+    assert driver.step(DT_S, 9.0).tongue == 0
+
+
 def test_units_by_hand_are_there_at_the_first_step_and_gone_at_once_at_rest() -> None:
     driver, smile = Driver(by_hand(smile_left=1)), ACTION_UNITS.index("smile_left")
     assert driver.step(0.0, 0.0).units[smile] == 1

@@ -64,6 +64,9 @@ def test_actions_by_name(controls: Controls, tmp_path: Path) -> None:
     act(controls, "preset=strong")
     assert session.settings.drive.intensity == 2.0
     assert act(controls, "mirror") == "Mirrored."
+    for out in (1.0, 0.0):
+        act(controls, "tongue")
+        assert session.settings.drive.units.tongue == out
     assert act(controls, "output=null") == "null is being switched on."
     assert act(controls, "output=null") == "null is off."
     assert "neutral face" in act(controls, "neutral")

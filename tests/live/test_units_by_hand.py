@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,29 @@ def test_a_unit_by_hand_is_in_all_that_drives_a_renderer_with_and_without_an_act
     assert (stage.reenactor.drive is None) == (not life)
 
 
+def test_the_tongue_of_the_actor_and_of_the_hand_reaches_the_renderer() -> None:
+    stage = Stage(quiet_settings())
+    stage.settings.idle.life = False
+    seen = replace(FACE, tongue=0.6)  # as a phone sees it
+    drive = stage.show(seen, 20)[-1]
+    assert drive is not None
+    assert drive.expression.tongue == pytest.approx(0.6)
+    stage.reenactor.hold.on = True
+    stage.show(seen)
+    drive = stage.show(FACE, 20)[-1]
+    assert drive is not None
+    assert drive.expression.tongue == pytest.approx(0.6), "a held expression keeps it"
+    stage.reenactor.hold.on = False
+    stage.settings.drive.units.tongue = 1.0
+    for face in (FACE, None):
+        drive = stage.show(face, 20)[-1]
+        assert drive is not None
+        assert drive.expression.tongue == 1
+        assert measured(drive)[OPEN] > 0.2
+    stage.settings.drive.units.tongue = 0.0
+    assert stage.show(None, 20)[-1] is None
+
+
 @pytest.mark.parametrize("face", [FACE, None])
 def test_a_slider_that_jumps_opens_the_mouth_without_a_jump(face: Landmarks | None) -> None:
     stage = Stage(quiet_settings())
@@ -124,3 +149,5 @@ def test_a_unit_that_does_not_change_is_not_drawn_again_and_a_change_is() -> Non
     assert fake.drives[-1].expression.action_units[OPEN] == pytest.approx(0.55, abs=0.01)
     draws(FPS)
     assert draws(4 * FPS) < 0.2 * 4 * FPS
+    stage.settings.drive.units.tongue = 0.05  # which hardly opens the mouth more
+    assert draws(2) >= 1

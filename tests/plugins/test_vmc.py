@@ -45,7 +45,7 @@ PICTURE = np.zeros((48, 64, 3), np.uint8)
 
 def acted(what: Array, turn: tuple[float, float, float] = (0, 0, 0)) -> Frame:
     pose = Pose(rotation_matrix(np.array(turn, np.float32)), np.zeros(3, np.float32), 100.0)
-    expression = Expression(np.zeros((478, 3), np.float32), pose, what)
+    expression = Expression(np.zeros((478, 3), np.float32), pose, what, tongue=0.4)
     return Frame(PICTURE, 1.5, 0, performance=PerformanceFrame(None, expression=expression))
 
 
@@ -82,7 +82,9 @@ def test_the_sink_sends_head_and_blend_shapes_as_the_protocol_lays_them_out() ->
     assert messages[-1] == (protocol.APPLY, [])
     shapes = {values[0]: values[1] for name, values in messages if name == protocol.VALUE}
     moved = {name: value for name, value in shapes.items() if value}
-    assert moved == pytest.approx({"JawOpen": 0.5, "MouthClose": 0.3, "EyeBlinkLeft": 1.0})
+    assert moved == pytest.approx(
+        {"JawOpen": 0.5, "MouthClose": 0.3, "EyeBlinkLeft": 1.0, "TongueOut": 0.4}
+    )
 
 
 def test_the_sink_says_that_there_is_nobody_when_no_face_made_the_picture() -> None:
@@ -107,6 +109,7 @@ def test_what_the_sink_sends_moves_the_face_of_the_source() -> None:
     np.testing.assert_allclose(
         pose.rotation, rotation_matrix(np.array((0.1, 0.3, -0.05), np.float32)), atol=0.05
     )
+    assert seen.tongue == pytest.approx(0.4)
     done = action_units(to_face_frame(seen.points, pose), neutral)
     assert np.corrcoef(done, said)[0, 1] > 0.9
     assert done[ACTION_UNITS.index("blink_left")] > 0.7
@@ -195,7 +198,7 @@ def test_a_network_that_is_gone_for_a_moment_ends_nothing(
 
 def test_names_in_any_case_count_and_nonsense_moves_nothing() -> None:
     assert read_name("eyeblinkLEFT") == "EyeBlinkLeft"
-    assert read_name("tongueOut") is None
+    assert read_name("cheekPuff") is None
     assert not action_units_of({"JawOpen": float("nan"), "MouthLeft": -3.0}).any()
     assert np.array_equal(protocol.rotation([0.0, 0.0, 0.0, 0.0]), np.eye(3, dtype=np.float32))
 

@@ -48,7 +48,7 @@ _READ: Final = {
     name.lower(): name
     for names in (
         *_SHAPES.values(),
-        ("MouthClose",),
+        ("MouthClose", "TongueOut"),
         *(pair for _, *axes in _LOOKS for pair in axes),
     )
     for name in names
@@ -56,10 +56,7 @@ _READ: Final = {
 
 
 def read_name(name: str) -> str | None:
-    """Return a received name, in any case, as `action_units` and `looks` know it.
-
-    None: neither reads that shape.
-    """
+    """Return a received name, in any case, as this package knows it; None: nothing reads it."""
     return _READ.get(name.lower())
 
 

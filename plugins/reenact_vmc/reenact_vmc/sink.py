@@ -69,6 +69,7 @@ class VmcSink(ClosesOnExit):
             _add(bundle, protocol.BONE, protocol.HEAD, 0.0, 0.0, 0.0, *turn)
             shapes = blend_shapes(expression.action_units)
             shapes |= look_shapes(expression.deviation)
+            shapes["TongueOut"] = expression.tongue
             for name, value in shapes.items():
                 _add(bundle, protocol.VALUE, name, float(value))
             _add(bundle, protocol.APPLY)

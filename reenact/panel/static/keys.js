@@ -10,7 +10,7 @@ const STORED = "reenact-keys";
 export const SHOWS = { " ": "rest", f: "frozen" };
 
 const ACTIONS = {
-  n: "neutral", u: "undo", h: "hold", x: "mirror", m: "motion", s: "picture",
+  n: "neutral", u: "undo", h: "hold", t: "tongue", x: "mirror", m: "motion", s: "picture",
   arrowup: "intensity=+0.1", arrowdown: "intensity=-0.1",
   arrowleft: "target=previous", arrowright: "target=next",
   0: "emotion=actor", 1: "emotion=neutral", 2: "emotion=angry", 3: "emotion=contemptuous",

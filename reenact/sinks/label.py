@@ -12,10 +12,10 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
-from reenact.rendering.matting import Alpha
 from reenact.types import Image
 
 _TEXT_SHARE: Final = 1 / 24
@@ -29,7 +29,7 @@ _PLATE_OPACITY: Final = 0.6
 """Opacity of the dark plate behind the text, which keeps it readable on any picture."""
 
 
-def write_label(picture: Image, alpha: Alpha | None, text: str) -> None:
+def write_label(picture: Image, alpha: NDArray[np.uint8] | None, text: str) -> None:
     """Write a text on a dark plate into the lower left corner, in place.
 
     Args:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reenact.config import Settings
-from reenact.rendering.label import write_label
+from reenact.sinks.label import write_label
 
 
 @pytest.mark.parametrize("size", [(720, 1280), (256, 256), (1920, 1080)])
