@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import os
+import tokenize
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -131,7 +132,7 @@ def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
         raise SourceError(f"There is no file {path}; check the path.") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, tokenize.TokenError) as error:  # the last from a header's text
         raise SourceError(
             f"{path} is not a performance of this version; use a file of --sink landmarks:FILE."
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -18,6 +18,17 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.types import SOUND_HZ, Sink, Source
 
 log = logging.getLogger(__name__)
+
+_STEPS_S: Final = (-0.5, 30.0)
+"""Steps of a file's clock that it may take without having been set anew, s."""
+
+
+def is_jump(step_s: float) -> bool:
+    """Return whether a file's clock was set anew, as where files were joined or a signal was lost.
+
+    `step_s` is from one picture or packet to the next, s.
+    """
+    return not _STEPS_S[0] <= step_s <= _STEPS_S[1]
 
 
 class Sound(ClosesOnExit):
@@ -117,6 +128,9 @@ class Sound(ClosesOnExit):
                     continue
                 shift = round(self._start_s / packet.time_base)
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                if last >= 0 and is_jump(float((packet.dts - last) * packet.time_base)):
+                    log.warning("The sound of %s is left out where its clock jumps.", self._name)
+                    return
                 if packet.dts > last and packet.pts >= 0:  # damaged files step back
                     last = packet.dts
                     yield float(packet.pts * packet.time_base), packet
@@ -162,14 +176,16 @@ class FileVoice(ClosesOnExit):
 
     def _decoded(self) -> Iterator[NDArray[np.int16]]:
         """Yield the samples from the first picture on, with silence before a later beginning."""
-        resampler = av.AudioResampler("s16", "mono", SOUND_HZ)
         early: int | None = None
+        kind: tuple[str, str, int] | None = None
         try:
             for frame in self._input.decode(audio=0):
                 if early is None:
                     early = round((self._start_s - (frame.time or 0.0)) * SOUND_HZ)
                     yield np.zeros(max(-early, 0), np.int16)
                     early = max(early, 0)
+                if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                    resampler = av.AudioResampler("s16", "mono", SOUND_HZ)
                 for piece in resampler.resample(frame):
                     samples = piece.to_ndarray()[0]
                     yield samples[early:]

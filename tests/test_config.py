@@ -90,6 +90,7 @@ def test_assignments_are_read_by_their_type(
         ("sink.http=80", "sink.http is a section"),
         ("sink.http.quality=101", "sink.http.quality: Input should be less than or equal to 100"),
         ("source.webcam.width=wide", "source.webcam.width: Input should be a valid integer"),
+        ("fusion.mouth.x=1", "unknown setting fusion.mouth.x"),
         ("drive.units.smile=1", "unknown setting drive.units.smile; did you mean drive.units."),
         ("drive.unit.jaw_drop=1", "did you mean drive.units.jaw_drop?"),
         ("drive.units.jaw_drop=1.2", "drive.units.jaw_drop: Input should be less than or equal"),

@@ -85,5 +85,5 @@ def _in_terminal() -> bool:
 
 
 def _agreed(question: str) -> bool:
-    print(f"{question} [y/N] ", end="", flush=True)
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

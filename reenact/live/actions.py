@@ -49,7 +49,7 @@ def _neutral(controls: Controls, _: str) -> str:
 
 def _undo_neutral(controls: Controls, _: str) -> str:
     controls.undo_neutral()
-    return "The previous neutral face is used again."
+    return "The last change of the neutral face is undone, if there was one."
 
 
 def _panic(controls: Controls, _: str) -> str:
@@ -222,10 +222,15 @@ def turn(controls: Controls, name: str, share: float) -> None:
     Raises:
         ConfigError: no live setting of this name has a range.
     """
+    one = live_setting(controls, name)
+    controls.update(one.section, one.key, _value(one, min(max(share, 0.0), 1.0)))
+
+
+def live_setting(controls: Controls, name: str) -> Setting:
+    """Return a setting by its name. Raises ConfigError if there is none or it is not live."""
     for one in walk(controls.session.settings):
         if one.name == name and one.live:
-            controls.update(one.section, one.key, _value(one, min(max(share, 0.0), 1.0)))
-            return
+            return one
     raise ConfigError(f"There is no setting {name} that can be changed while live.")
 
 

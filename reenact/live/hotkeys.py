@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from reenact.config import Section
-from reenact.errors import SourceError
+from reenact.errors import ConfigError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.actions import bindings
 from reenact.registry import RemoteSpec
@@ -47,6 +47,8 @@ class Hotkeys(ClosesOnExit):
     def __init__(self, performer: Performer, settings: HotkeySettings) -> None:
         bound = bindings(settings.keys)
         for action in bound.values():
+            if "." in action.partition("=")[0]:
+                raise ConfigError(f"remote.hotkeys.keys: a key cannot turn {action}; a knob can.")
             performer.check(action)
         keyboard = _keyboard()
 

@@ -17,7 +17,7 @@ from typing import Final
 from reenact import registry
 from reenact.errors import ReenactError, SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.live.actions import act, check, turn, without_waiting
+from reenact.live.actions import act, check, live_setting, turn, without_waiting
 from reenact.live.controls import Controls
 from reenact.types import Remote
 
@@ -57,8 +57,11 @@ class Remotes(ClosesOnExit):
                 self._threads.append(thread)
 
     def check(self, text: str) -> None:
-        """Raise ConfigError if this is neither an action nor a setting."""
-        if "." not in text.partition("=")[0]:
+        """Raise ConfigError if this is neither an action nor a live setting."""
+        name = text.partition("=")[0]
+        if "." in name:
+            live_setting(self._controls, name)
+        else:
             check(text)
 
     def act(self, text: str) -> None:

@@ -258,7 +258,7 @@ def _check_section(section: str, kind: type[Section], entries: Any, origin: str)
             _check_section(f"{section}.{key}", inner[key], value, origin)
         elif key in _parts(section):
             _check_section(f"{section}.{key}", _part(section, key), value, origin)
-        elif key not in kind.model_fields:
+        elif key not in kind.model_fields or isinstance(value, Mapping):
             top = section.partition(".")[0]
             known = [name for name, *_ in describe() if name.startswith(f"{top}.")]
             wrong = _first_name(f"{section}.{key}", value)

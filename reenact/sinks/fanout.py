@@ -58,7 +58,10 @@ class SinkSet(ClosesOnExit):
     def names(self) -> tuple[str, ...]:
         """The names of the working sinks, and of those that open with the next frame."""
         with self._changes:
-            return (*(name for name in self._working if name not in self._leaving), *self._waiting)
+            return (
+                *(name for name in list(self._working) if name not in self._leaving),
+                *self._waiting,
+            )
 
     def add(self, sink: Sink, name: str = "", *, opened: bool = False) -> str:
         """Add a sink that gets all frames from the next one on; return its name here.
@@ -67,7 +70,7 @@ class SinkSet(ClosesOnExit):
         gives the reason; one that another set's `hand_over` has given is `opened` already.
         """
         with self._changes:
-            staying = [name for name in self._working if name not in self._leaving]
+            staying = [name for name in list(self._working) if name not in self._leaving]
             name = _unique([*staying, *self._waiting, name or sink.name])[-1]
             self._errors.pop(name, None)
             self._waiting[name] = sink

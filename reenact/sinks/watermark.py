@@ -49,6 +49,12 @@ _SIZES: Final = np.geomspace(0.45, 1.6, 255)
 """Side of the pattern, as a share of the picture's shorter side: less than 1 if the picture is part
 of a scene, more if it is cropped."""
 
+_MIN_SIDE_PX: Final = 32
+"""A shorter side has less than a pixel for a cell; no pattern is found there."""
+
+_MAX_ASPECT: Final = 8
+"""Longer pictures are cropped before the search, which would take minutes."""
+
 _DETAIL: Final = 0.7
 """Standard deviation of the blur that separates the pattern from larger shapes, cells."""
 
@@ -94,6 +100,10 @@ def watermark_score(pictures: Iterable[Image]) -> float:
     if total is None:
         raise ValueError("There is no picture.")
     mean = total / count
+    side = min(mean.shape)
+    if side < _MIN_SIDE_PX:
+        return 0.0
+    mean = mean[: _MAX_ASPECT * side, : _MAX_ASPECT * side]
     return max(_peak(mean, size * min(mean.shape)) for size in _SIZES)
 
 

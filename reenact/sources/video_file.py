@@ -25,7 +25,7 @@ from reenact.errors import SourceError
 from reenact.imaging import letterbox, turned
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
-from reenact.sound import FileVoice, Sound
+from reenact.sound import FileVoice, Sound, is_jump
 from reenact.sources.hdr import Curve, to_sdr
 from reenact.sources.image_file import check_file, on_white
 from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
@@ -35,6 +35,9 @@ from reenact.types import Frame, Image, Source
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
 _URL_TIMEOUTS_S: Final = (10.0, 5.0)  # for opening, and for each read
 _DEFAULT_FPS: Final = 30.0
+_MAX_FPS: Final = 240.0
+"""A file without a rate, such as a browser's recording, counts as one with 1000 frames a second."""
+
 _HDR: Final[dict[int, Curve]] = {ColorTrc.SMPTE2084: "pq", ColorTrc.ARIB_STD_B67: "hlg"}
 _MIN_STEP_S: Final = 0.001
 _CUT_TOLERANCE_S: Final = 0.5
@@ -81,7 +84,7 @@ class VideoSource(ClosesOnExit):
         self._first_pts_s: float | None = None
         self._frames_this_pass = 0
         self._damaged = 0
-        self._warned = False
+        self._warned = self._jumped = False
         self._container, self._stream = self._open()
         self._guard = ReadGuard(self._close_container)
         try:
@@ -127,7 +130,12 @@ class VideoSource(ClosesOnExit):
         return self._sound(FileVoice)
 
     def _sound(self, kind: type[_SoundT]) -> _SoundT | None:
-        if self._is_url or not self._container.streams.audio:
+        if self.live or not self._container.streams.audio:
+            return None
+        if self._is_url:
+            _log.warning(
+                "The sound of %s is left out; download the video and use the file.", self.name
+            )
             return None
         if self._loop:
             _log.warning("The sound of %s is left out because it is played in a loop.", self.name)
@@ -178,7 +186,7 @@ class VideoSource(ClosesOnExit):
     def _describe(self) -> None:
         stream, container = self._stream, self._container
         rate = stream.average_rate or stream.guessed_rate
-        self.fps = float(rate) if rate else _DEFAULT_FPS
+        self.fps = float(rate) if rate and rate <= _MAX_FPS else _DEFAULT_FPS
         self.duration_s = _duration_s(stream)
         # The length of a file may be that of its sound.
         self._knows_its_end = self.duration_s is not None or len(container.streams) == 1
@@ -241,8 +249,16 @@ class VideoSource(ClosesOnExit):
         if self._first_pts_s is None:
             self._first_pts_s = pts_s
         time_s = self._pass_start_s + pts_s - self._first_pts_s
+        if not self._frames_this_pass:
+            return time_s
+        if is_jump(time_s - self._last_s):  # of joined files and recordings of a broadcast
+            if not self._jumped:
+                _log.warning("The clock of %s jumps; its pictures go on at once.", self.name)
+            self._jumped = True
+            self._pass_start_s += self._last_s + 1 / self.fps - time_s
+            return self._last_s + 1 / self.fps
         # Broken files repeat a time or step back, but a sink needs increasing times.
-        return max(time_s, self._last_s + _MIN_STEP_S) if self._index else time_s
+        return max(time_s, self._last_s + _MIN_STEP_S)
 
     def _rewind(self) -> None:
         """Begin the next pass by opening the file again, since not every format can seek."""

@@ -36,7 +36,7 @@ def test_consent_is_asked_once_in_a_terminal(
 ) -> None:
     answer(monkeypatch, text)
     assert ask_consent("Eileen", False) == "confirmed in the terminal"
-    asked = capsys.readouterr().out
+    asked = capsys.readouterr().err
     assert asked.count("?") == 1
     assert "Eileen" in asked
 
@@ -65,7 +65,7 @@ def test_nothing_is_asked_without_a_terminal_or_with_yes(
         assert ask_consent("Eileen", False).startswith("not asked")
     confirm_removal("anna", ["footage"], False)
     assert "Eileen" in caplog.text
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_a_removal_names_what_is_lost(
@@ -73,7 +73,7 @@ def test_a_removal_names_what_is_lost(
 ) -> None:
     answer(monkeypatch, "y\n")
     confirm_removal("anna", ["trained weights", "footage"], False)
-    assert capsys.readouterr().out == "Remove anna with its trained weights and footage? [y/N] "
+    assert capsys.readouterr().err == "Remove anna with its trained weights and footage? [y/N] "
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_file_is_replaced_only_if_the_user_agrees(
     answer(monkeypatch, "y\n")
     settings = Settings()
     confirm_replacement([f"{kind}:take.mp4", "window"], settings)
-    assert "Replace take.mp4?" in capsys.readouterr().out
+    assert "Replace take.mp4?" in capsys.readouterr().err
     answer(monkeypatch, "n\n")
     with pytest.raises(SinkError, match=r"take\.mp4 and actor\.mp4 stay as they are"):
         confirm_replacement([f"{kind}:take.mp4"], settings, Path("actor.mp4"))

@@ -151,6 +151,7 @@ def performance(
     ("data", "message"),
     [
         (performance()[:-1], "is not a performance"),
+        (performance().replace(b"}", b" ", 1), "is not a performance"),
         (performance(starts=(10**12,)), "is not a performance"),
         (performance(shape=(10**15,)), "is not a performance"),
         (performance(shape=(2**62,)), "is not a performance"),

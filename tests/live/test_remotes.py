@@ -283,3 +283,6 @@ def test_an_unknown_action_of_a_hotkey_is_told(controls: Controls) -> None:
     remote.hotkeys = HOTKEYS.settings(keys="ctrl+q: dance")  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="no action dance"), Remotes(controls) as remotes:
         HOTKEYS.make(remotes, remote)
+    remote.hotkeys = HOTKEYS.settings(keys="ctrl+q: fusion.mouth")  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="a key cannot turn"), Remotes(controls) as remotes:
+        HOTKEYS.make(remotes, remote)

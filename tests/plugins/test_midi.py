@@ -19,7 +19,7 @@ from support.simulation import SimulatedTime
 
 mido = pytest.importorskip("mido", reason="mido is not installed")
 
-MAP = "note 36: rest; note 37: emotion=happy; control 1: drive.intensity; control 64: freeze"
+MAP = "note 036: rest; note 37: emotion=happy; control 1: drive.intensity; control 64: freeze"
 
 
 class Keyboard(ModuleType):
@@ -126,7 +126,7 @@ def test_the_port_that_connects_programs_is_no_device(
     with listening(controls):
         assert controls.remotes["midi"] == ""
         keyboard.connected = ["Midi Through:Midi Through Port-0 14:0"]
-        until(lambda: controls.remotes["midi"] != "")
+        until(lambda: controls.remotes["midi"].startswith("There is no MIDI device: Midi"))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,8 @@ def test_the_port_that_connects_programs_is_no_device(
         ({"map": "key 3: rest"}, "write note, control or program"),
         ({"map": "note 200: rest"}, "write note, control or program"),
         ({"map": "note 3: fusion.mouth"}, "only a controller"),
+        ({"map": "control 3: drive.intensty"}, "no setting drive.intensty"),
+        ({"map": "control 3: renderer.threads"}, "no setting renderer.threads"),
     ],
 )
 def test_what_is_wrong_is_told(

@@ -233,6 +233,8 @@ def test_bad_addresses_and_taken_ports_are_one_sentence() -> None:
         VmcSink("192.168..20:39539")
     with pytest.raises(SourceError, match="no address to listen on"):
         VmcSource(free_port(), listen="127..1")
+    with pytest.raises(SourceError, match="no address to listen on"):
+        VmcSource(free_port(), listen="192.0.2.1")  # of another computer (RFC 5737)
     with pytest.raises(SourceError, match="no port"):
         VmcSource("seventy")
     with VmcSource(port := free_port()), pytest.raises(SourceError, match="close the program"):

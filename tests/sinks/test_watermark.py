@@ -12,7 +12,7 @@ import pytest
 from reenact.cli.main import main
 from reenact.sinks.video_file import FileSink
 from reenact.sinks.watermark import CERTAIN, watermark_score, watermarked
-from reenact.types import Frame, Image
+from reenact.types import Array, Frame, Image
 from support.clips import write_clip
 from support.fakes import MAX_MARK
 from support.portraits import astronaut, on_canvas
@@ -72,6 +72,19 @@ def test_it_is_found_in_a_part_a_scene_and_a_mirror_image() -> None:
     assert watermark_score([one[:, ::-1] for one in pictures]) > CERTAIN
     scenes = [on_canvas(resized(one, 432, 432), (1280, 720), (700, 200)) for one in pictures]
     assert watermark_score(scenes) > CERTAIN
+
+
+def test_of_extremely_long_pictures_a_part_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watermark_score([np.zeros((2, 8192, 3), np.uint8)]) == 0
+    searched = []
+
+    def peak(blueness: Array, _: float) -> float:
+        searched.append(blueness.shape)
+        return 5.0
+
+    monkeypatch.setattr("reenact.sinks.watermark._peak", peak)
+    assert watermark_score([np.zeros((40, 4000, 3), np.uint8)]) == 5
+    assert set(searched) == {(40, 320)}
 
 
 def test_without_a_picture_there_is_no_score() -> None:

@@ -25,7 +25,7 @@ from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sources.reconnecting import ReconnectingSource
 from reenact.sources.video_file import VideoSource
 from reenact.targets.clip_files import decode_clip
-from reenact.types import Source
+from reenact.types import SOUND_HZ, Source
 from support.cameras import read_frames, read_until_back, read_until_lost
 from support.clips import (
     close_while_reading,
@@ -68,6 +68,67 @@ def test_variable_rate_keeps_its_times(tmp_path: Path) -> None:
     expected = [(time_ms - 500) / 1000 for time_ms in times_ms]
     assert [frame.time_s for frame in frames] == pytest.approx(expected, abs=0.0011)
     assert [number_of(frame.image) for frame in frames] == list(range(6))
+
+
+def joined(
+    path: Path, *, apart_s: float = 0.0, layouts: tuple[str, str] = ("mono", "mono")
+) -> Path:
+    """Write two talks of two seconds into one transport stream, one behind the other."""
+    with path.open("wb") as file:
+        for number, layout in enumerate(layouts):
+            begin_s = number * apart_s
+            piece = write_talk(
+                path.with_name(f"piece{number}.ts"),
+                beep_s=begin_s,
+                pictures_from_s=begin_s,
+                sound_from_s=begin_s,
+                layout=layout,
+            )
+            file.write(piece.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 20_000.0])
+def test_where_the_clock_jumps_the_pictures_go_on(
+    apart_s: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = VideoSource(joined(tmp_path / "joined.ts", apart_s=apart_s))
+    voice = source.open_voice()
+    assert voice is not None
+    frames, heard = [], 0
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+        heard += len(voice.hear(frame.time_s))
+    times_s = [frame.time_s for frame in frames]
+    assert len(times_s) == 100
+    assert np.diff(times_s) == pytest.approx(0.04, abs=0.002)
+    assert heard == round(times_s[-1] * SOUND_HZ)
+    assert [record.getMessage() for record in caplog.records] == [
+        "The clock of joined.ts jumps; its pictures go on at once."
+    ]
+    source.close()
+    voice.close()
+
+
+def test_a_voice_goes_on_where_the_sound_changes_its_layout(tmp_path: Path) -> None:
+    path = joined(tmp_path / "joined.ts", apart_s=2.0, layouts=("stereo", "mono"))
+    with VideoSource(path) as source:
+        voice = source.open_voice()
+        assert voice is not None
+        samples = voice.hear(3.8).astype(np.float32).reshape(-1, SOUND_HZ // 10)
+        voice.close()
+    loudness = np.sqrt(np.square(samples).mean(axis=1))
+    assert loudness[2:18].min() > 5000
+    assert loudness[22:].min() > 5000
+
+
+def test_a_recording_without_a_rate_has_a_usual_one(tmp_path: Path) -> None:
+    times_ms = np.cumsum(np.random.default_rng(1).integers(20, 47, 60)).tolist()
+    clip = write_clip(tmp_path / "recording.webm", 60, times_ms=times_ms, codec="libvpx", fps=1000)
+    with av.open(str(clip)) as container:
+        assert container.streams.video[0].guessed_rate == 1000
+    with VideoSource(clip) as source:
+        assert source.fps == 30
 
 
 @pytest.mark.parametrize("ending", ["mkv", "webm", "mp4"])
@@ -300,7 +361,8 @@ def test_an_address_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPat
     assert time.monotonic() - begun_s < 15
 
 
-def test_video_by_http(numbered_clip: Path) -> None:
+def test_video_by_http(numbered_clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_talk(numbered_clip.with_name("talk.mp4"), beep_s=0)
     files = partial(http.server.SimpleHTTPRequestHandler, directory=str(numbered_clip.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), files) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -310,6 +372,9 @@ def test_video_by_http(numbered_clip: Path) -> None:
         assert [number_of(frame.image) for frame in read_all(source)] == list(range(30))
         with pytest.raises(SourceError, match="cannot be opened"):
             VideoSource(f"{base}/nothing.mp4")
+        with VideoSource(f"{base}/talk.mp4") as talk:
+            assert talk.open_sound() is None
+        assert "is left out; download the video" in caplog.text
         server.shutdown()
 
 

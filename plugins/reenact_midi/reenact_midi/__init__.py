@@ -55,9 +55,9 @@ class Midi(ClosesOnExit):
 
         self._performer = performer
         self._channel = settings.channel
-        self._map = bindings(settings.map)
+        self._map: dict[str, str] = {}
         self._levels: dict[str, int] = {}
-        for name, action in self._map.items():
+        for name, action in bindings(settings.map).items():
             kind, _, number = name.partition(" ")
             known = kind in dict(_KINDS.values()) and number.isdecimal() and int(number) <= _FULL
             if not known:
@@ -65,13 +65,15 @@ class Midi(ClosesOnExit):
             if _is_setting(action) and kind != "control":
                 raise ConfigError(f"remote.midi.map: only a controller can turn {action}.")
             performer.check(action)
+            self._map[f"{kind} {int(number)}"] = action
         names = _connected()
         found = [name for name in names if settings.port.lower() in name.lower()]
         if not settings.port:  # Linux has a port that connects programs, and it is always the first
             found = [name for name in found if not name.startswith("Midi Through")]
         if not found:
             offered = ", ".join(names) or "none is connected"
-            raise SourceError(f"There is no MIDI device {settings.port}: {offered}.")
+            wanted = f"device {settings.port}" if settings.port else "device"
+            raise SourceError(f"There is no MIDI {wanted}: {offered}.")
         try:
             self._port = mido.open_input(found[0], callback=self._heard)
         except (OSError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -23,6 +24,7 @@ from reenact_vmc.face import SILENT_S, SIZE, BlendShapeFace
 from reenact_vmc.network import looked_up
 
 _POLL_S: Final = 0.05
+_NOT_OURS: Final = (errno.EINVAL, errno.EADDRNOTAVAIL)
 
 _log = logging.getLogger(__name__)
 
@@ -78,15 +80,13 @@ class VmcSource(ClosesOnExit):
         dispatcher.map(protocol.VALUE, self._value)
         dispatcher.map(protocol.APPLY, self._apply)
         try:
-            place = looked_up(listen, number, socket.AF_INET)
+            self._server = _Server(looked_up(listen, number, socket.AF_INET), dispatcher)
         except OSError as error:
-            raise SourceError(
-                f"source.vmc.listen={listen} is no address to listen on ({error.strerror}); take "
-                "127.0.0.1 for this computer, or 0.0.0.0 for the whole network."
-            ) from error
-        try:
-            self._server = _Server(place, dispatcher)
-        except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno in _NOT_OURS:
+                raise SourceError(
+                    f"source.vmc.listen={listen} is no address to listen on ({error.strerror}); "
+                    "take 127.0.0.1 for this computer, or 0.0.0.0 for the whole network."
+                ) from error
             raise SourceError(
                 f"Nothing can listen on {listen}:{number} ({error.strerror}); close the program "
                 "that has the port, or choose another, as in --source vmc:39550."
