@@ -32,7 +32,8 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue from the last checkpoint (default: start again)",
+        help="continue from the last checkpoint (default: a folder with an earlier training is "
+        "refused)",
     )
     parser.add_argument(
         "--measure",

@@ -202,7 +202,10 @@ def _outputs() -> list[dict[str, Any]]:
 
 
 def _stop_job(studio: Studio, number: str) -> None:
-    job = studio.jobs.get(int(number)) if number.isdecimal() else None
+    try:
+        job = studio.jobs.get(int(number))
+    except ValueError:  # it is no number, or one of thousands of digits
+        job = None
     if job is None:
         raise TargetError("That job has ended.")
     job.stop_wanted.set()
@@ -237,7 +240,7 @@ ENDPOINTS: Final = (
         "POST",
         "/api/start",
         "Start a session",
-        lambda s, p, b: s.start(b.source, b.target, b.outputs),
+        lambda s, p, b: s.start_offered(b.source, b.target, b.outputs),
         StartBody,
     ),
     Endpoint("POST", "/api/stop", "End the session", lambda s, p, b: s.stop(), NoBody),
@@ -374,7 +377,7 @@ ENDPOINTS: Final = (
         "POST",
         "/api/names",
         "Check that a new target can have a name",
-        lambda s, p, b: s.gallery.store.check_free(b.name),
+        lambda s, p, b: s.gallery.check_free(b.name),
         NameBody,
     ),
     Endpoint(
@@ -436,13 +439,13 @@ ENDPOINTS: Final = (
         "POST",
         "/api/targets/{name}/train",
         "Train a target on its own video; returns the number of the job",
-        lambda s, p, b: s.gallery.train(p["name"], b.minutes).number,
+        lambda s, p, b: s.train(p["name"], b.minutes).number,
         TrainBody,
     ),
     Endpoint(
         "DELETE",
         "/api/jobs/{number}",
-        "End a job early; a training keeps its best state",
+        "End a job early; a training keeps its best state, and no target is made",
         lambda s, p, b: _stop_job(s, p["number"]),
         NoBody,
     ),

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import multiprocessing
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -57,6 +58,7 @@ class Gallery:
         self._jobs = jobs
         self._uploads = uploads
         self._mine: set[str] = set()
+        self._creating = threading.Lock()
 
     def list(self) -> list[dict[str, Any]]:
         """Describe each target.
@@ -116,30 +118,32 @@ class Gallery:
         `face` chooses one of several, see `create_target`.
 
         Raises:
-            TargetError: the name is not allowed or taken, or a file is unknown.
+            TargetError: the name is not allowed or taken, or a file is unknown or in use; the files
+                stay for another try.
         """
-        paths = self._uploads.claim(uploads)
-        try:
-            self.store.check_free(name)
-            if self._jobs.running("create", name) is not None:
-                raise TargetError(f"{name} is already being made.")
-        except TargetError:
-            self._uploads.forget(uploads)
-            raise
+        with self._creating:
+            self.check_free(name)
+            paths = self._uploads.claim(uploads)
 
-        def work(job: Job) -> str:
-            try:
-                return self._create(job, checked_name(name), paths, face)
-            finally:
-                self._uploads.forget(uploads)
+            def work(job: Job) -> str:
+                try:
+                    return self._create(job, paths, face)
+                finally:
+                    self._uploads.forget(uploads)
 
-        return self._jobs.start("create", name, work)
+            return self._jobs.start("create", checked_name(name), work)
 
-    def _create(self, job: Job, name: str, paths: Sequence[Path], face: str) -> str:
+    def check_free(self, name: str) -> None:
+        """Raise TargetError unless a new target can have this name, which none being made has."""
+        self.store.check_free(name)
+        if self._jobs.running("create", checked_name(name)) is not None:
+            raise NameTakenError(f"{name} is already being made; choose another name.")
+
+    def _create(self, job: Job, paths: Sequence[Path], face: str) -> str:
         from reenact.evaluation.renderer_selection import choose_renderer
         from reenact.targets.library import create_target, still_tracker
 
-        job.step = "Finding the face"
+        name, job.step = job.target, "Finding the face"
         footage = paths[0].with_suffix(".footage")
         try:
             with closing(still_tracker()) as tracker, collected_warnings() as warnings:
@@ -147,8 +151,10 @@ class Gallery:
                 target = create_target(
                     name, paths, tracker, face=face, metadata=notes, footage=footage
                 )
+            _check_wanted(job)
             job.step, job.progress = "Choosing the best renderer", 0.5
             target = choose_renderer(target)
+            _check_wanted(job)
             self.store.create(target, footage=footage)
         finally:
             shutil.rmtree(footage, ignore_errors=True)
@@ -216,8 +222,10 @@ class Gallery:
         self.changes += 1
         return stored
 
-    def train(self, name: str, minutes: float) -> Job:
+    def train(self, name: str, minutes: float, device: str) -> Job:
         """Start training a target on its own video, in a separate process.
+
+        `device` is a value of `renderer.device`.
 
         Raises:
             TargetError: there is no such target, it has no video, or a training is running.
@@ -226,19 +234,21 @@ class Gallery:
             raise TargetError(f"{name} has no video to train on; make it again from a video.")
         if self._jobs.running("train") is not None:
             raise TargetError("A target is already being trained; wait until that has ended.")
-        return self._jobs.start("train", name, lambda job: self._train(job, minutes))
+        return self._jobs.start("train", name, lambda job: self._train(job, minutes, device))
 
     def training_preview(self, name: str) -> Path | None:
         """Return the preview picture of a training; None if there is none yet."""
         path = preview_path(training_folder(self.store, name))
         return path if path.is_file() else None
 
-    def _train(self, job: Job, minutes: float) -> str:
+    def _train(self, job: Job, minutes: float, device: str) -> str:
         context = multiprocessing.get_context("spawn")
         stop = context.Event()
         ours, theirs = context.Pipe(duplex=False)
         arguments = (self.store.folder, job.target, minutes, stop, theirs)
-        process = context.Process(target=_train_elsewhere, args=arguments, daemon=True)
+        process = context.Process(
+            target=_train_elsewhere, args=arguments, kwargs={"device": device}, daemon=True
+        )
         process.start()
         theirs.close()
         job.step, start_s = "Training", time.monotonic()
@@ -266,8 +276,14 @@ class Gallery:
         return self.store.folder / _REMOVED / checked_name(name)
 
 
+def _check_wanted(job: Job) -> None:
+    """Raise TargetError if the making of a target was ended early."""
+    if job.stop_wanted.is_set():
+        raise TargetError(f"{job.target} was not made, because that was stopped; make it again.")
+
+
 def _train_elsewhere(
-    folder: Path, name: str, minutes: float, stop: Any, answer: Connection
+    folder: Path, name: str, minutes: float, stop: Any, answer: Connection, *, device: str
 ) -> None:
     """Train in a separate process, so that its load and its GIL do not slow the session."""
     import os
@@ -284,7 +300,7 @@ def _train_elsewhere(
             TargetStore(folder),
             name,
             minutes=minutes,
-            device=choose_device("auto"),
+            device=choose_device(device),
             stop=stop.is_set,
         )
         answer.send((True, summary(name, outcome)))

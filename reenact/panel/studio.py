@@ -85,6 +85,7 @@ class Studio(ClosesOnExit):
         self.jobs, self.uploads = Jobs(), Uploads()
         self.gallery = Gallery(store or TargetStore(), self.jobs, self.uploads)
         self._offered_source = self._offered_target = self._address = ""
+        self._named_outputs: set[str] = set()
         if not self._is_offered(self.choice.target):  # it was removed, or was a file
             self.choice = replace(self.choice, target="")
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
@@ -127,8 +128,18 @@ class Studio(ClosesOnExit):
 
     # Requests of a page
 
+    def start_offered(self, source: str, target: str, outputs: Sequence[str]) -> None:
+        """Request a session as `start` does, but only with outputs that are offered.
+
+        Raises:
+            ReenactError: the source, the target or an output is not offered.
+        """
+        for output in outputs:
+            self._check_output(output)
+        self.start(source, target, outputs)
+
     def start(self, source: str, target: str, outputs: Sequence[str]) -> None:
-        """Request a session; a running one ends first.
+        """Request a session with outputs that the user has named; a running one ends first.
 
         Live outputs of both, but windows, stay open meanwhile with the last picture, because
         programs may choose another camera by themselves, perhaps the real one, when this one goes.
@@ -141,6 +152,7 @@ class Studio(ClosesOnExit):
         source = lasting_source(source)
         self._check_source(source)
         self._check_target(target)
+        self._named_outputs.update(outputs)
         self._choose(source=source, target=target, outputs=tuple(outputs))
         self._phase, self._error = "starting", ""
         controls = self.controls
@@ -165,6 +177,10 @@ class Studio(ClosesOnExit):
             return f"{target} is shown." if shown else f"{target} gave way to a later choice."
 
         return self.jobs.start("switch", target, work)
+
+    def train(self, name: str, minutes: float) -> Job:
+        """Start training a target on `renderer.device`; see `Gallery.train`."""
+        return self.gallery.train(name, minutes, self.settings().renderer.device)
 
     def rename(self, name: str, new: str) -> None:
         """Rename a target, also where it is chosen or shown. Raises TargetError."""
@@ -435,8 +451,12 @@ class Studio(ClosesOnExit):
         kinds = {*available("sinks")} - {"file"}
         outputs = [] if self.controls is None else self.controls.outputs()
         here = {one["name"] for one in outputs if split(one["name"])[0] in kinds}
-        if output not in {*self.choice.outputs, *kinds, *here} - {"file"}:
-            raise SinkError(f"There is no output {output}.")
+        named = {*self.choice.outputs, *self._named_outputs}
+        if output not in {*named, *kinds, *here} - {"file"}:
+            raise SinkError(
+                f"There is no output {output}; one that names a file or device has to be given "
+                "with --sink when the program is started."
+            )
 
     def _keep(self, settings: Mapping[str, Any]) -> None:
         """Keep settings that were changed in this run."""

@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -59,6 +60,7 @@ class Uploads(ClosesOnExit):
         self._folder = Path(tempfile.mkdtemp(prefix="reenact-panel-"))
         self._paths: dict[str, Path] = {}
         self._claimed: set[str] = set()
+        self._claiming = threading.Lock()
 
     async def take(self, media_type: str, chunks: AsyncIterator[bytes], name: str = "") -> str:
         """Store a file as it arrives; return its identifier.
@@ -117,21 +119,23 @@ class Uploads(ClosesOnExit):
         """Delete the oldest file that no target was made of, if there are `MAX_FILES`."""
         if len(self._paths) < MAX_FILES:
             return
-        unused = [number for number in tuple(self._paths) if number not in self._claimed]
-        if not unused:
-            raise TargetError("Wait until the targets that are being made are ready.")
-        self.forget(unused[:1])
+        with self._claiming:
+            unused = [number for number in tuple(self._paths) if number not in self._claimed]
+            if not unused:
+                raise TargetError("Wait until the targets that are being made are ready.")
+            self.forget(unused[:1])
 
     def claim(self, numbers: Sequence[str]) -> list[Path]:
         """Return the paths of files, which stay until `forget` or `release` is called.
 
-        Raises TargetError if an identifier is unknown.
+        Raises TargetError if an identifier is unknown, or its file is claimed already.
         """
-        missing = [number for number in numbers if number not in self._paths]
-        if missing or not numbers:
-            raise TargetError("The files are missing or were already used; drop them again.")
-        self._claimed |= set(numbers)
-        return [self._paths[number] for number in numbers]
+        with self._claiming:
+            free = self._paths.keys() - self._claimed
+            if not numbers or not free.issuperset(numbers):
+                raise TargetError("The files are missing or were already used; drop them again.")
+            self._claimed |= set(numbers)
+            return [self._paths[number] for number in numbers]
 
     def release(self, numbers: Sequence[str]) -> None:
         """Let files that were claimed be replaced by newer ones, but keep them until then."""

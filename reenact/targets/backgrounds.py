@@ -84,7 +84,9 @@ def add_background(name: str, picture: Path) -> str:
     while name in taken:
         number += 1
         name = f"{wanted[:44]} {number}"
-    path = backgrounds_folder() / f"{name}{picture.suffix.lower()}"
+    kind = picture.suffix.lower()
+    # Pictures are read by their content, so one of another suffix may get any that is listed.
+    path = backgrounds_folder() / f"{name}{kind if kind in SUFFIXES else SUFFIXES[0]}"
     with atomic_write(path, error=ConfigError, parents=True) as partial:
         shutil.copyfile(picture, partial)
     return name

@@ -146,6 +146,16 @@ def check_points(points: Points) -> None:
             raise TargetError(f"The point {name} lies outside any picture.")
 
 
+def check_inside(points: Points, side_px: int, label: str) -> None:
+    """Raise TargetError if a point lies outside a square picture, which `label` names."""
+    for name, place in points.items():
+        if not all(0 <= value <= side_px for value in place):
+            raise TargetError(
+                f"The point {name} lies outside the picture of {label}, which has {side_px} x "
+                f"{side_px} px; give it in px of that picture."
+            )
+
+
 def is_near(points: Points, landmarks: Array) -> bool:
     """Return whether points placed by hand can belong to (478, 3) tracked landmarks, px."""
     if not points:
@@ -166,8 +176,8 @@ def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
             only what is near the given ones moves. None: all of `REQUIRED` have to be given.
 
     Raises:
-        TargetError: a point is unknown or lies outside any picture, a required one is missing, or
-            points coincide or lie on one line.
+        TargetError: there is no point, one is unknown or lies outside any picture, a required one
+            is missing, or points coincide or lie on one line.
     """
     from scipy.interpolate import RBFInterpolator
 
@@ -175,6 +185,8 @@ def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
     missing = [name for name in REQUIRED if name not in points]
     if missing and tracked is None:
         raise TargetError(f"These points are missing: {', '.join(missing)}.")
+    if not points:
+        raise TargetError(f"There are no points; give some of these: {', '.join(POINTS)}.")
     outer = [place for name, place in points.items() if not name.endswith(_OF_IRIS)]
     places = np.array(outer, np.float64).reshape(-1, 2)
     distances = np.linalg.norm(places[:, None] - places[None], axis=-1)

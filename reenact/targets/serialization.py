@@ -28,6 +28,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from reenact.errors import TargetError, counted
+from reenact.face.geometry import estimate_pose
 from reenact.face.topology import N_LANDMARKS
 from reenact.imaging import encoded
 from reenact.targets.builder import MAX_PLATE_SIDE_PX
@@ -50,6 +51,9 @@ _MIN_CROP_PX: Final = 32
 _MAX_CROP_PX: Final = 1024
 _MAX_BOX_SHARE: Final = 16.0
 """Maximum side of the crop's square in the plate, as a multiple of the plate's longer side."""
+
+_MIN_IOD_PX: Final = 0.5
+"""Minimum distance of a face's eyes."""
 
 _MAX_NOTES: Final = 64
 """Maximum number of a target's `metadata`; further ones are not stored."""
@@ -219,9 +223,9 @@ def _arrays(data: bytes) -> tuple[Array, Array, Array]:
         found = load_tensors(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise DamagedError(f"{LANDMARKS} is not a safetensors file.") from error
-    count = len(found["landmarks"]) if "landmarks" in found else 0
+    count = found["landmarks"].shape[:1] if "landmarks" in found else ()
     shapes = {
-        "landmarks": (count, N_LANDMARKS, 3),
+        "landmarks": (*count, N_LANDMARKS, 3),
         "neutral": (N_LANDMARKS, 3),
         "crop_to_plate": (2, 3),
     }
@@ -249,6 +253,8 @@ def _check(target: Target) -> None:
         scale_x
     ) or not 1 <= box_px <= _MAX_BOX_SHARE * max(target.plate.shape[:2]):
         raise DamagedError("The crop does not fit the plate.")
+    if min(estimate_pose(face).scale for face in (*target.landmarks, target.neutral)) < _MIN_IOD_PX:
+        raise DamagedError("The landmarks do not form a face.")
 
 
 def _from_png(data: bytes, name: str, max_side_px: int) -> NDArray[np.uint8]:

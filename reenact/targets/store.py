@@ -26,7 +26,7 @@ from reenact.storage import (
 from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
 from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exchange_file
-from reenact.targets.manual_landmarks import Points, fit_landmarks
+from reenact.targets.manual_landmarks import Points, check_inside, fit_landmarks
 from reenact.targets.serialization import DamagedError, bounded
 from reenact.types import Image, Target
 
@@ -141,20 +141,20 @@ class TargetStore:
         return os.path.isfile(self._place(name) / serialization.DESCRIPTION)
 
     def show(self, name: str) -> str:
-        """Describe a target, one `field: value` a line."""
+        """Describe a target, one `field: value` a line; no note takes the place of a field."""
         target = self.load(name)
         height, width = target.plate.shape[:2]
-        lines = {
+        own = {
             "name": target.name,
             "references": f"{len(target.references)} of {target.crop_size} px",
             "plate": f"{width} x {height} px",
             "renderer": target.renderer,
             "weights": "its own" if target.weights else "the shipped ones",
             "footage": ", ".join(clip.stem for clip in self._clips(name)) or "none",
-            **target.metadata,
             "folder": str(self._place(name)),
         }
-        return "\n".join(f"{field}: {value}" for field, value in lines.items())
+        lines = {**own, **target.metadata, **own}
+        return "\n".join(_printable(f"{field}: {value}") for field, value in lines.items())
 
     def rename(self, name: str, new: str) -> None:
         """Rename a target with everything that it holds.
@@ -247,11 +247,13 @@ class TargetStore:
         """Correct the face of a target's only picture by some of its points, px of the reference.
 
         See `fit_landmarks`. The face then counts as resting. Raises TargetError if there is no such
-        target, it has several pictures, it is being trained, or the points do not form a face.
+        target, it has several pictures, it is being trained, or the points do not form a face or
+        lie outside the reference.
         """
         target = self.load_single(name)
         self.check_idle(name)
         landmarks = fit_landmarks(points, target.landmarks[0])
+        check_inside(points, target.crop_size, name)
         corrected = replace(
             target,
             landmarks=landmarks[None],
@@ -378,6 +380,11 @@ def _write(folder: Path, target: Target, weights: Path | None) -> None:
         (folder / piece).write_bytes(data)
     if weights is not None:
         shutil.copyfile(weights, folder / serialization.WEIGHTS)
+
+
+def _printable(text: str) -> str:
+    """Return a text without signs that would control a terminal or begin another line."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def _are_same(one: Path, other: Path) -> bool:

@@ -86,6 +86,15 @@ def test_help_of_live_lists_every_setting(capsys: pytest.CaptureFixture[str]) ->
     assert "(live)" in text
 
 
+def test_the_help_of_train_tells_that_no_training_is_replaced(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "(default: a folder with an earlier training is refused)" in told
+
+
 def test_without_arguments_the_panel_opens() -> None:
     typed = parse_arguments([])
     assert typed.run is parse_arguments(["panel"]).run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +160,23 @@ def test_the_last_address_that_was_watched_is_offered_by_its_name(
         with pytest.raises(SourceError):
             studio.watch_source("video:/etc/passwd")
         assert len(studio.sources()) == 2
+
+
+def test_a_page_can_have_no_file_written_but_those_that_the_user_named(
+    panel: Panel, tmp_path: Path
+) -> None:
+    new, named = tmp_path / "new", f"file:{tmp_path / 'named.mp4'}"
+    for output in (f"file:{new}.mp4", f"landmarks:{new}", named, "file", "nothing"):
+        body = {"source": "pattern", "target": "robin", "outputs": ["null", output]}
+        assert f"There is no output {output}; " in panel.call("POST", "/api/start", **body)
+    assert (panel.studio.state()["phase"], panel.studio.choice.outputs) == ("idle", ())
+    assert not list(tmp_path.glob("new*"))
+    with Studio() as studio:
+        studio.offer("pattern", "")
+        studio.start("pattern", "robin", [named])  # as the command line does
+        for outputs in ((), (named, "null")):
+            studio.start_offered("pattern", "robin", outputs)
+            assert studio.choice.outputs == outputs
 
 
 @pytest.mark.parametrize(

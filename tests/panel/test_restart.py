@@ -30,8 +30,8 @@ def output() -> str:
 @pytest.fixture
 def viewer(panel: Panel, output: str) -> Iterator[IO[bytes]]:
     """A program that watches the output of a session that shows the robin."""
-    panel.start("pattern", target="robin", outputs=(output,))
-    address = until(lambda: load_address(int(output.partition(":")[2])), 30.0)
+    panel.studio.start("pattern", "robin", [output])  # as the command line does
+    address = until(lambda: load_address(int(output.partition(":")[2])), 120.0)
     with urllib.request.urlopen(address.url("stream.mjpg"), timeout=60.0) as stream:
         _picture(stream)
         yield stream

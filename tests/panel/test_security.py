@@ -268,13 +268,14 @@ def test_refused_files_are_deleted_and_new_ones_take_the_place_of_unused_ones(
     panel: Panel,
 ) -> None:
     folder = panel.studio.uploads._folder
-    for name in ("robin", "my/name"):
-        upload = panel.upload(b"x", "image/png")
-        said = panel.call("POST", "/api/targets", name=name, uploads=[upload], consent=True)
-        assert "choose another name" in said or "cannot be a target's name" in said
     upload = panel.upload(b"x", "application/octet-stream")
     assert "not a target" in panel.call("POST", "/api/import", upload=upload)
     assert not list(folder.iterdir())
+    upload = panel.upload(b"x", "image/png")
+    for name in ("robin", "my/name"):
+        said = panel.call("POST", "/api/targets", name=name, uploads=[upload], consent=True)
+        assert "choose another name" in said or "cannot be a target's name" in said
+    assert [one.name for one in folder.iterdir()] == [upload], "it is kept for another name"
     uploads = [panel.upload(b"x", "image/png") for _ in range(MAX_FILES + 1)]
     assert {one.name for one in folder.iterdir()} == set(uploads[1:])
 

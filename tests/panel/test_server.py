@@ -249,7 +249,8 @@ def test_outputs_that_fail_are_told_and_end_nothing(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_display(monkeypatch)
-    controls = panel.start("pattern", outputs=("window", "nothing"))
+    panel.studio.start("pattern", "robin", ["window", "nothing"])  # as the command line does
+    controls = until(lambda: panel.studio.controls, 120.0)
     until(lambda: sum(bool(one["error"]) for one in controls.outputs()) == 2)
     assert {"name": "panel", "error": ""} in controls.outputs()
 
@@ -350,8 +351,7 @@ def test_the_command_line_takes_precedence_over_earlier_choices(tmp_path: Path) 
 
 def test_a_file_is_recorded_in_the_run_that_names_it_alone(panel: Panel, tmp_path: Path) -> None:
     video = tmp_path / "out.mp4"
-    outputs = [f"file:{video}", "null"]
-    panel.call("POST", "/api/start", source="pattern", target="robin", outputs=outputs)
+    panel.studio.start("pattern", "robin", [f"file:{video}", "null"])  # as the command line does
     until(lambda: panel.studio.controls is not None)
     panel.frames(3)
     panel.call("POST", "/api/stop")
@@ -378,9 +378,8 @@ def test_actions_reach_only_offered_targets_and_outputs(panel: Panel, tmp_path: 
     photo, take = tmp_path / "photo.png", tmp_path / "take.npy"
     assert panel.call("POST", "/api/act", do=f"target={photo}") == f"There is no target {photo}."
     for output in (f"landmarks:{take}", f"file:{take}", "file"):
-        assert panel.call("POST", "/api/act", do=f"output={output}").startswith(
-            "There is no output"
-        )
+        said = panel.call("POST", "/api/act", do=f"output={output}")
+        assert said.startswith("There is no output")
     assert panel.call("POST", "/api/act", do="target=previous") == "astronaut is shown."
     assert panel.call("POST", "/api/act", do="output=null") == "null is being switched on."
     assert not take.exists()

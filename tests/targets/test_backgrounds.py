@@ -101,6 +101,18 @@ def test_a_picture_is_added_under_a_free_name(folder: Path, tmp_path: Path) -> N
         add_background("../beach", photo)
 
 
+@pytest.mark.parametrize("file", ["photo.jfif", "photo.reenact-target", "photo.HEIC", "photo"])
+def test_a_picture_of_any_suffix_is_kept_under_one_that_is_found(
+    file: str, folder: Path, tmp_path: Path
+) -> None:
+    photo = write_jpeg(tmp_path / "photo.jpg", smooth_picture((40, 30))).rename(tmp_path / file)
+    assert add_background("beach", photo) == "beach"
+    assert background_names() == ["beach"]
+    assert read_background("beach", (20, 20)).shape == (20, 20, 3)
+    remove_background("beach")
+    assert not list(folder.iterdir())
+
+
 def test_what_is_no_picture_or_too_large_is_not_added(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

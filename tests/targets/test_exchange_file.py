@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from reenact.errors import TargetError
 from reenact.targets import serialization
@@ -211,6 +211,15 @@ def small_reference(pieces: dict[str, bytes]) -> None:
     pieces["reference_2.png"] = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
 
 
+def arrays(**changes: object) -> Callable[[dict[str, bytes]], None]:
+    def change(pieces: dict[str, bytes]) -> None:
+        found = load(pieces["landmarks.safetensors"])
+        changed = {key: np.asarray(value, np.float32) for key, value in changes.items()}
+        pieces["landmarks.safetensors"] = save(found | changed)
+
+    return change
+
+
 HARM: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "a bomb": (lambda p: p.update({"plate.png": bytes(80 << 20)}), "plate.png is too long"),
     "a PNG bomb": (lambda p: p.update({"plate.png": png_claiming(60000, 60000)}), "60000 x 60000"),
@@ -231,6 +240,9 @@ HARM: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "no box": (placed([[0, 0, 0], [0, 0, 0]]), "crop does not fit"),
     "a turned box": (placed([[0.5, 0.5, 0], [-0.5, 0.5, 0]]), "crop does not fit"),
     "no numbers": (placed([[np.nan, 0, 0], [0, np.nan, 0]]), "out of range"),
+    "landmarks that are a number": (arrays(landmarks=3), "no landmarks of the expected shape"),
+    "landmarks in one place": (arrays(landmarks=np.full((3, 478, 3), 9)), "do not form a face"),
+    "a neutral in one place": (arrays(neutral=np.zeros((478, 3))), "do not form a face"),
     "unequal references": (small_reference, "another size"),
 }
 

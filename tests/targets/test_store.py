@@ -309,6 +309,21 @@ def test_attached_weights_are_copied_and_required(
         store.load("somebody")
 
 
+def test_notes_of_others_take_the_place_of_no_field_and_control_no_terminal(
+    store: TargetStore, target: Target
+) -> None:
+    notes = {"from": "\x1b[31mred\nconsent: confirmed", "name": "spoof", "folder": "/etc"}
+    store.create(replace(target, renderer="warp\r", metadata=notes))
+    lines = store.show("somebody").splitlines()
+    assert lines[0] == "name: somebody"
+    assert [line for line in lines if line.startswith(("name", "folder", "from", "renderer"))] == [
+        "name: somebody",
+        "renderer: warp\ufffd",
+        f"folder: {store.folder / 'somebody'}",
+        "from: \ufffd[31mred\ufffdconsent: confirmed",
+    ]
+
+
 def test_points_correct_a_stored_face(store: TargetStore) -> None:
     target = replace(portrait_target(), name="drawn")
     store.create(target)
@@ -332,6 +347,8 @@ def test_points_that_fit_no_picture_change_nothing(store: TargetStore) -> None:
     for name, points, sentence in (
         ("several", {"chin": (9.0, 9.0)}, "has 2 pictures"),
         ("drawn", {"ear": (9.0, 9.0)}, "no point 'ear'"),
+        ("drawn", {}, "There are no points; give some of these: left_eye_outer"),
+        ("drawn", {"chin": (128.0, -5000.0)}, "chin lies outside the picture of drawn, which has"),
         ("nobody", {"chin": (9.0, 9.0)}, "There is no target 'nobody'"),
     ):
         with pytest.raises(TargetError, match=sentence):

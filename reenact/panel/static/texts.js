@@ -310,7 +310,7 @@ export const T = {
     counting: (n) => `Look calmly at the camera … ${n}`,
     done: "Your current face is now the neutral face.",
     undo: "Undo",
-    undone: "The previous neutral face is used again.",
+    undone: "The last change of the neutral face is undone, if there was one.",
     bars: "Your movements, and the target’s",
     you: "You",
     target: "Target",

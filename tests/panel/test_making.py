@@ -1,0 +1,149 @@
+"""What happens to uploads, names and requests while targets are made and trained."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reenact.errors import TargetError
+from reenact.models.inference import choose_device
+from reenact.panel.jobs import Job
+from reenact.panel.uploads import Uploads
+from reenact.types import Target
+from support.faces import portrait_target
+from support.fakes import until
+from support.panels import Panel
+from support.portraits import box_target, smooth_picture
+
+SMALL = box_target(smooth_picture((48, 40)), 8, 4, 32, crop_px=32)
+
+STEPS = {
+    "create": "reenact.targets.library.create_target",
+    "choose": "reenact.evaluation.renderer_selection.choose_renderer",
+}
+
+
+class Making:
+    """Makes targets of any files; a step waits until it may go on.
+
+    Attributes:
+        begun: set once the step has begun.
+        go: lets it end.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, step: str) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self._step = step
+        patch.setattr(STEPS["create"], self._create)
+        patch.setattr(STEPS["choose"], self._choose)
+
+    def _create(self, name: str, paths: Sequence[Path], *_: object, **__: object) -> Target:
+        self._wait("create")
+        assert all(path.is_file() for path in paths)
+        return replace(SMALL, name=name)
+
+    def _choose(self, target: Target) -> Target:
+        self._wait("choose")
+        return target
+
+    def _wait(self, step: str) -> None:
+        if step == self._step:
+            self.begun.set()
+            assert self.go.wait(60.0)
+
+
+def make(panel: Panel, name: str, upload: str) -> Any:
+    """Ask for a target; return the number of the job, or why it is refused."""
+    return panel.call("POST", "/api/targets", name=name, uploads=[upload], consent=True)
+
+
+def ended(panel: Panel, number: int) -> Job:
+    job = panel.studio.jobs.get(number)
+    assert job is not None
+    until(lambda: job.state != "running", 60.0)
+    return job
+
+
+def test_a_refused_target_takes_no_file_from_another_that_is_being_made(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making = Making(monkeypatch, "create")
+    first, second = (panel.upload(b"photo", "image/jpeg") for _ in range(2))
+    number = make(panel, "Zoë", first)
+    assert making.begun.wait(60.0)
+    for name in ("Zoë", "Zoe\u0308"):  # the same in another form of Unicode
+        assert "is already being made" in panel.call("POST", "/api/names", name=name)
+        for upload in (first, second):
+            assert "is already being made" in make(panel, name, upload)
+    assert "already used" in make(panel, "anna", first)
+    making.go.set()
+    assert ended(panel, number).result == "Zoë is ready."
+    assert "already a target" in make(panel, "Zoë", second)
+    assert ended(panel, make(panel, "anna", second)).result == "anna is ready."
+    assert panel.studio.gallery.store.list() == ("Zoë", "anna")
+    assert not list(panel.studio.uploads._folder.iterdir())
+
+
+def test_an_upload_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:
+    with Uploads() as uploads:
+        number = uploads.make("anna.jpg", lambda path: path.touch())
+        (path,) = uploads.claim([number])
+        with pytest.raises(TargetError, match="already used"):
+            uploads.claim([number])
+        uploads.release([number])
+        assert uploads.claim([number]) == [path]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_target_whose_making_is_stopped_is_not_stored(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    making = Making(monkeypatch, step)
+    number = make(panel, "anna", panel.upload(b"photo", "image/jpeg"))
+    assert making.begun.wait(60.0)
+    assert panel.call("DELETE", f"/api/jobs/{number}") is None
+    making.go.set()
+    job = ended(panel, number)
+    assert (job.state, job.result.partition(";")[0]) == (
+        "failed",
+        "anna was not made, because that was stopped",
+    )
+    assert panel.studio.gallery.store.list() == ()
+
+
+def test_a_job_that_never_was_has_ended_whatever_its_number(panel: Panel) -> None:
+    answers = {
+        panel.send("DELETE", f"/api/jobs/{number}", b"{}", Content_Type="application/json")[::2]
+        for number in ("7", "-1", "x", "9" * 5000)
+    }
+    assert answers == {(400, b'{"error": "That job has ended."}')}
+
+
+def test_a_training_uses_the_device_that_is_set(panel: Panel) -> None:
+    if choose_device("auto") == "cuda":
+        pytest.skip("needs a machine without CUDA")
+    store = panel.studio.gallery.store
+    store.create(replace(SMALL, name="anna"))
+    (store.folder_of("anna") / "footage").mkdir()
+    (store.folder_of("anna") / "footage" / "talk.mp4").touch()
+    assert panel.call("PATCH", "/api/settings", values={"renderer.device": "cuda"}) == []
+    number = panel.call("POST", "/api/targets/anna/train", minutes=1)
+    assert "CUDA was requested" in ended(panel, number).result
+
+
+def test_points_that_fit_no_picture_are_refused(panel: Panel) -> None:
+    panel.studio.gallery.store.create(replace(portrait_target(), name="anna"))
+    before = panel.call("GET", "/api/targets/anna/points")
+    path = "/api/targets/anna/points"
+    assert "There are no points" in panel.call("PUT", path, points={})
+    for place in ([16, -5000], [before["side"] + 1, 9]):
+        told = panel.call("PUT", path, points={"chin": place})
+        assert told.startswith("The point chin lies outside the picture of anna, which has")
+    assert panel.call("GET", path) == before
+    assert "expressions" not in panel.studio.gallery.store.load("anna").metadata
+    assert panel.call("PUT", path, points=before["points"]) is None
