@@ -186,8 +186,8 @@ def _set_show(studio: Studio, body: ShowBody) -> None:
     }[body.show]()
 
 
-def _outputs() -> list[dict[str, Any]]:
-    """Describe the outputs that can be switched on."""
+def _outputs(studio: Studio) -> list[dict[str, Any]]:
+    """Describe the outputs that can be switched on, also those that this run named."""
     found = []
     for name in registry.available("sinks"):
         try:
@@ -198,7 +198,9 @@ def _outputs() -> list[dict[str, Any]]:
         needs_argument = spec.argument and not spec.argument.startswith("[")
         if name != "null" and not needs_argument:
             found.append({"output": name, "summary": spec.summary, "needs": spec.needs})
-    return found
+    listed = {one["output"] for one in found}
+    named = [one for one in studio.named_outputs if one not in listed and one[:5] != "file:"]
+    return [*found, *({"output": one, "summary": one, "needs": ""} for one in named)]
 
 
 def _stop_job(studio: Studio, number: str) -> None:
@@ -232,7 +234,7 @@ def _forget_settings(studio: Studio, target: str) -> None:
 ENDPOINTS: Final = (
     Endpoint("GET", "/api/state", "Everything that the page shows", lambda s, p, b: s.state()),
     Endpoint("GET", "/api/sources", "The cameras", lambda s, p, b: s.sources()),
-    Endpoint("GET", "/api/outputs", "Available outputs", lambda s, p, b: _outputs()),
+    Endpoint("GET", "/api/outputs", "Available outputs", lambda s, p, b: _outputs(s)),
     Endpoint("GET", "/api/targets", "The targets", lambda s, p, b: s.gallery.list()),
     Endpoint("GET", "/api/settings", "All settings", lambda s, p, b: widgets(s.settings())),
     Endpoint("GET", "/api/presets", "The presets", lambda s, p, b: preset_names()),
@@ -398,14 +400,14 @@ ENDPOINTS: Final = (
         "DELETE",
         "/api/targets/{name}",
         "Remove a target; it can be restored until the panel ends",
-        lambda s, p, b: s.gallery.remove(p["name"]),
+        lambda s, p, b: s.remove(p["name"]),
         NoBody,
     ),
     Endpoint(
         "POST",
         "/api/targets/{name}/restore",
         "Restore a removed target",
-        lambda s, p, b: s.gallery.restore(p["name"]),
+        lambda s, p, b: s.restore(p["name"]),
         NoBody,
     ),
     Endpoint(

@@ -190,6 +190,23 @@ class Studio(ClosesOnExit):
         if self.controls is not None and self.controls.target == name:
             self.controls.target = new
 
+    def remove(self, name: str) -> None:
+        """Remove a target, which then is not chosen either; see `Gallery.remove`."""
+        self.gallery.remove(name)
+        if self.choice.target == name:
+            self._choose(target="")
+
+    def restore(self, name: str) -> None:
+        """Bring a removed target back, and choose it if it is shown; see `Gallery.restore`."""
+        self.gallery.restore(name)
+        if self.controls is not None and self.controls.target == name:
+            self._choose(target=name)
+
+    @property
+    def named_outputs(self) -> list[str]:
+        """The outputs that the user has named in this run."""
+        return sorted(self._named_outputs)
+
     def set_output(self, output: str, on: bool) -> None:
         """Switch an output on or off, now and at the next start. Raises ReenactError."""
         self._check_output(output)

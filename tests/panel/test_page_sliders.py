@@ -67,6 +67,21 @@ def test_units_are_set_by_hand_and_taken_back_together(page: Page, panel: Panel)
     until(lambda: slider.input_value() == "0" or page.tab.wait_for_timeout(100))
 
 
+def test_keys_work_after_a_slider_and_a_group_were_clicked(page: Page, panel: Panel) -> None:
+    page.begin()
+    page.open("Expression")
+    session = panel.studio.running().session
+    page.tab.get_by_text("Face by hand").click()
+    page.tab.keyboard.press("t")
+    until(lambda: session.settings.drive.units.tongue == 1)
+    page.tab.get_by_label("Mouth", exact=True).click()
+    mouth = session.settings.fusion.mouth
+    page.tab.keyboard.press("ArrowRight")
+    until(lambda: session.settings.fusion.mouth > mouth)
+    page.tab.keyboard.press(" ")
+    until(lambda: session.presenter.show.value == "rest")
+
+
 def test_the_last_of_several_quick_changes_counts(page: Page, panel: Panel) -> None:
     page.begin()
     page.open("Expression")

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
-from reenact.live.presets import import_preset, own_settings, preset_names, preset_path
+from reenact.live.presets import own_settings
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job
 from reenact.panel.server import Address, PanelServer
@@ -296,44 +296,6 @@ def test_a_file_beside_the_gallery_is_not_opened_in_place_of_the_page(page: Page
     page.tab.locator('[data-name="anna"]').wait_for()
     assert drop(page, ".top", ("photo.jpg", b"photo"))
     assert page.tab.get_by_role("dialog").count() == 0
-
-
-def test_a_preset_file_stays_open_until_it_is_saved(page: Page, tmp_path: Path) -> None:
-    page.begin()
-    page.open("Presets")
-    file = tmp_path / "con.toml"  # a name that no file can have on Windows
-    file.write_text("[drive]\nintensity = 1.7\n", "utf-8")
-    page.tab.locator('input[accept=".toml"]').set_input_files(str(file))
-    page.tab.locator(".toast", has_text="name of a device").wait_for()
-    page.tab.get_by_label("Name").fill("Party")
-    page.button("Save").click()
-    page.tab.locator(".list .name", has_text="Party").wait_for()
-    assert "1.7" in preset_path("Party").read_text("utf-8")
-    file = file.rename(tmp_path / "Calm (1).toml")
-    page.tab.locator('input[accept=".toml"]').set_input_files(str(file))
-    page.tab.locator(".list .name", has_text="Calm 1").wait_for()
-    assert preset_names() == ["Calm 1", "Party"]
-
-
-def test_a_preset_names_what_waits_for_the_next_start(page: Page, panel: Panel) -> None:
-    import_preset("square", '[drive]\nintensity = 1.7\n[output]\npicture = "crop"\n')
-    import_preset("calm", "[drive]\nintensity = 0.6\n")
-    page.begin()
-    page.open("Presets")
-    notice = page.tab.locator(".notice", has_text="output.picture takes effect at the next start.")
-    page.button("Use: calm").click()
-    until(lambda: panel.studio.settings().drive.intensity == 0.6)
-    assert not notice.is_visible()
-    page.button("Use: square").click()
-    notice.wait_for()
-    assert panel.studio.settings().drive.intensity == 1.7
-    assert page.serious() == []
-    page.shoot("notice")
-    before = panel.studio.running()
-    notice.get_by_role("button", name="Start again").click()
-    until(lambda: panel.studio.controls not in (None, before), 60.0)
-    page.live()
-    assert panel.studio.settings().output.picture == "crop"
 
 
 def test_a_session_that_is_on_the_air_ends_only_if_that_is_confirmed(

@@ -21,13 +21,17 @@ const ACTIONS = {
 /** What goes on while the key is held down. */
 const REPEATED = new Set(["arrowup", "arrowdown"]);
 
+/** What a slider that has the focus does not take, so that "rest" works after it was moved. */
+const isSlid = (field, key) => field.type === "range" && (key === " " || /^[a-z]$/.test(key));
+
 export class Keys {
   constructor(page) {
     this.page = page;
     document.addEventListener("keydown", (event) => {
-      const typing = event.target.closest("input, select, textarea, dialog, button, a, summary");
-      if (!this.enabled || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+      const field = event.target.closest("input, select, textarea, dialog, button, a, summary");
       const key = event.key.toLowerCase();
+      const typing = field && !isSlid(field, key);
+      if (!this.enabled || typing || event.ctrlKey || event.metaKey || event.altKey) return;
       const act = this.action(key);
       if (!act) return;
       event.preventDefault();
@@ -66,7 +70,8 @@ function giveFocusBack() {
   document.addEventListener("keydown", () => (pointed = false), true);
   document.addEventListener("click", () => {
     const held = document.activeElement;
-    const kept = !held?.matches("button, [type=radio], [type=checkbox]") || held.closest("dialog");
+    const clicked = "button, summary, [type=radio], [type=checkbox]";
+    const kept = !held?.matches(clicked) || held.closest("dialog");
     if (pointed && !kept) held.blur();
   });
 }

@@ -81,6 +81,8 @@ export class OutputsTab {
 
   async opened() {
     const [known, all] = await Promise.all([attempt("GET", "outputs"), settings()]);
+    this.failed = !known || !all?.length;
+    if (this.failed) return; // the next state asks again
     this.known = known;
     const wanted = new Map(all.map((one) => [one.name, one]));
     const shown = (names) => names.map((name) => widget(wanted.get(name)));
@@ -129,6 +131,10 @@ export class OutputsTab {
 
   update(state) {
     this.remove.hidden = !this.ownBackground;
+    if (this.failed) {
+      this.failed = false;
+      this.opened();
+    }
     const session = state?.session;
     if (!session || !this.known) return;
     const typed = session.outputs

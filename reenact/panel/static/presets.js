@@ -1,7 +1,7 @@
 // Sets of settings, kept under names and shared as files.
 
 import { attempt } from "./api.js";
-import { fill, h, rich, suggestedName, toast } from "./dom.js";
+import { ask, fill, h, rich, suggestedName, toast } from "./dom.js";
 import { startAgainButton } from "./ending.js";
 import { T } from "./texts.js";
 
@@ -40,7 +40,7 @@ export class PresetsTab {
   }
 
   async opened() {
-    const names = (await attempt("GET", "presets")) ?? [];
+    const names = (this.names = (await attempt("GET", "presets")) ?? []);
     fill(this.list, names, () =>
       names.length ? names.map((name) => this.row(name)) : h("li.muted", T.presets.none),
     );
@@ -54,6 +54,7 @@ export class PresetsTab {
       button(T.presets.use, () => this.use(name)),
       h("a.button.quiet", { href: `/api/${path(name)}/file`, download: "", "aria-label": `${T.presets.file}: ${name}` }, T.presets.file),
       button(T.presets.remove, async () => {
+        if (!(await agreed(T.presets.removal, name))) return;
         await attempt("DELETE", path(name));
         await this.opened();
       }),
@@ -74,6 +75,7 @@ export class PresetsTab {
   async save() {
     const name = this.field.value.trim();
     const toml = this.pending?.toml ?? null;
+    if (this.names?.includes(name) && !(await agreed(T.presets.replacement, name))) return;
     if ((await attempt("PUT", path(name), { toml })) === undefined) return;
     toast(T.presets.saved(name));
     this.keep(null);
@@ -95,4 +97,9 @@ export class PresetsTab {
     const cancel = h("button.quiet", { type: "button", onclick: () => this.keep(null) }, T.presets.cancel);
     if (file) this.note.replaceChildren(h("span", T.presets.pending(file.name)), cancel);
   }
+}
+
+/** Ask before a preset is lost. */
+function agreed({ title, help, accept, cancel }, name) {
+  return ask(title(name), h("p", help), accept, cancel);
 }

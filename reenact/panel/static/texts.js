@@ -383,6 +383,18 @@ export const T = {
     use: "Use",
     file: "Download",
     remove: "Delete",
+    removal: {
+      title: (name) => `Delete ${name}?`,
+      help: "The preset cannot be brought back.",
+      accept: "Delete",
+      cancel: "Cancel",
+    },
+    replacement: {
+      title: (name) => `Replace ${name}?`,
+      help: "There is a preset of this name. What it stores is lost.",
+      accept: "Replace",
+      cancel: "Cancel",
+    },
     load: "Open a file …",
     pending: (name) => `Save stores the settings of ${name}.`,
     cancel: "Cancel",
