@@ -183,7 +183,7 @@ class Fusion:
             landmarks: of the actor, px of the picture.
             time_s: of the frame; it must rise, except after `reset`.
         """
-        dt_s = 0.0 if self._time_s is None else time_s - self._time_s
+        dt_s = 0.0 if self._time_s is None else max(time_s - self._time_s, 0.0)
         self._time_s = time_s
         pose = estimate_pose(landmarks.points)
         shape = to_face_frame(landmarks.points, pose)

@@ -91,7 +91,7 @@ def turn_skull(places: Array, start: Pose, end: Pose) -> Array:
     """
     shape = to_face_frame(places, start)
     moved = to_image(_held_at_outline(shape, start, end), end)
-    moved[:, :1] += _further_aside(shape, start, end)
+    moved[:, :2] += _further_aside(shape, start, end)
     return moved
 
 
@@ -117,7 +117,7 @@ def _held_at_outline(shape: Array, start: Pose, end: Pose) -> Array:
 
 
 def _further_aside(shape: Array, start: Pose, end: Pose) -> Array:
-    """Return how many px further than a rigid skull its sides move in a turn, (N, 1).
+    """Return by how many px further than a rigid skull its sides move in a turn, (N, 2).
 
     Ears, neck and hanging hair move as far as the neck's middle does, except on the near side of a
     head that turns back: it would be narrowed, and lose its ear.
@@ -131,8 +131,9 @@ def _further_aside(shape: Array, start: Pose, end: Pose) -> Array:
     near = np.clip(0.5 + np.sign(before) * shape[:, :1], 0, 1)
     moves = 1 - near * ramp(abs(before) - abs(now), 0, _TURNED_BACK)
     beside = np.clip((shape[:, 1:2] + _BESIDE) / (2 * _BESIDE), 0, 1)
-    turn = end.scale * float(end.rotation[0] @ start.rotation[2])
-    return np.asarray(beside * moves * np.float32(_NECK_BEHIND * turn))
+    side = end.rotation[:2, 0] / np.linalg.norm(end.rotation[:2, 0])
+    turn = end.scale * float(side @ end.rotation[:2] @ start.rotation[2])
+    return np.asarray(beside * moves * np.float32(_NECK_BEHIND * turn) * side)
 
 
 _NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)

@@ -66,6 +66,9 @@ logarithm of the scale. Smaller changes of the landmarks are mostly noise and ex
 _HALVED_PER_FRAME: Final = 0.5 * _HALVED
 """Changes from one frame to the next that are halved for hair and body."""
 
+_AROUND_LIPS: Final = np.ones((3, 1), np.uint8)
+"""Kernel, in cells, by which lips that meet cover more than the mouth."""
+
 _AROUND_LIDS: Final = np.ones((7, 7), np.uint8)
 """Kernel, in cells, that dilates an eye to the region where meeting lids change the flow."""
 
@@ -263,7 +266,8 @@ def _fill_openings(
     inside.blend_flow(sources, 1.0, maps)
     maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
-    maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * shut
+    if shut > 0:
+        maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
     for eye, (lid_loop, coverage) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
         driven = DrivenEye(faces, eye, poses)
         if driven.comes_down():

@@ -15,6 +15,7 @@ import numpy as np
 
 from reenact.face.geometry import to_face_frame, to_image
 from reenact.face.topology import LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
+from reenact.imaging import ramp
 from reenact.rendering.mouth_interior import MM, MouthColours, tinted, within_lips
 from reenact.types import Array, Image, Pose
 
@@ -61,6 +62,9 @@ _GROOVE: Final = 0.16
 _ROUGHNESS: Final = 0.025
 _GLOSS: Final = (40, 0.35)
 """Exponent of the highlights on the wet surface, and their brightness, as a share of white."""
+
+_LETS_OUT: Final = (0.03, 0.08)
+"""Gap of the lips, iod, from which the tongue can come out, and from which all of it can."""
 
 _BEGINS: Final = 0.15
 """How far it is out when it is opaque: it comes into view behind the lip."""
@@ -120,9 +124,12 @@ def draw_tongue(
         pose: their pose.
         colours: of the inside of the mouth.
         zoom: px of the picture for each px of the network.
-        out: how far it is out, 0 to 1.
+        out: how far it is out, 0 to 1; closed lips keep it in.
     """
     face = to_face_frame(drive, pose)
+    out *= ramp(float(face[LOWER_LIP, 1] - face[UPPER_LIP, 1]), *_LETS_OUT)
+    if out <= 0:
+        return
     right, left = face[list(MOUTH_CORNERS), :2]
     line = _middle(_LENGTH_MM * out, float(np.hypot(*(left - right))) / MM)
     place = _projected(face[LOWER_LIP], pose, zoom)
@@ -133,7 +140,9 @@ def draw_tongue(
     x, y = np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)[:, None]
     across, along = _on_surface(x, y, place, line)
     half = line.at(along, line.half)
-    inside_outline = np.minimum(half - np.abs(across), line.along[-1] - along) * place.px_per_mm
+    narrows = line.at(along, np.gradient(line.half, line.along))
+    beside = (half - np.abs(across)) / np.hypot(1, narrows)
+    inside_outline = np.minimum(beside, line.along[-1] - along) * place.px_per_mm
     below = _below_lips(drive, pose, zoom, (x, y))
     seen = np.maximum(below, within_lips(drive, (rows.start, columns.start), zoom, picture))
     root = np.clip(along / _INSIDE_MM + 1, 0, 1)
@@ -188,16 +197,20 @@ def _on_surface(x: Array, y: Array, place: _Place, line: _Line) -> tuple[Array, 
     The px are those of columns x (W,) and rows y (H, 1).
     """
     x, y = x - place.lip[0], y - place.lip[1]
-    to_right, to_down = np.linalg.inv(place.axes[:, :2])
-    back = place.axes[:, 2]
-    z: Array | float = 0.0
-    for _ in range(4):  # its depth moves a point of a turned head; this converges quickly
-        at = x - back[0] * z, y - back[1] * z
-        across, down = (way[0] * at[0] + way[1] * at[1] for way in (to_right, to_down))
+    to_mm = np.linalg.inv(place.axes[:, :2])
+    to_right, to_down = (way[0] * x + way[1] * y for way in to_mm)
+    back_right, back_down = to_mm @ place.axes[:, 2]
+    # What is farther down hides what is behind it, as over the lip of a nodding head.
+    lower = line.y + back_down * line.z
+    lower = np.minimum.accumulate(lower[::-1])[::-1] + 1e-4 * np.arange(len(lower))
+    drop: Array | float = 0.0
+    for _ in range(3):
+        down = to_down - back_down * drop
         # Beyond its tip the surface goes on, outside the tongue.
-        along = np.interp(down, line.y, line.along) + np.maximum(down - line.y[-1], 0)
-        z = line.at(along, line.z) + _side_drop(across, line.at(along, line.half))[0]
-    return across, along
+        along = np.interp(down, lower, line.along) + np.maximum(down - lower[-1], 0)
+        across = to_right - back_right * (line.at(along, line.z) + drop)
+        drop = _side_drop(across, line.at(along, line.half))[0]
+    return np.asarray(across, np.float32), np.asarray(along, np.float32)
 
 
 def _side_drop(across: Array, half: Array) -> tuple[Array, Array]:

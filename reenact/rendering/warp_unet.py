@@ -146,9 +146,14 @@ class WarpUNetRenderer:
     def cut_out(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Move an alpha of the first reference like the person in the last picture, (S, S).
 
-        If another reference was drawn, its own is moved.
+        If another reference was drawn, its own is moved. It fades over like the picture.
         """
-        return self._painter(self._number).moved(None if self._number else alpha)
+        moved = self._painter(self._number).moved(None if self._number else alpha)
+        if self._fading_from is not None:
+            number, share = self._fading_from, self._fade_s / self.FADE_S
+            earlier = self._painter(number).moved(None if number else alpha)
+            cv2.addWeighted(earlier, 1 - share, moved, share, 0, dst=moved)
+        return moved
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest

@@ -15,6 +15,7 @@ from reenact.face.geometry import (
     crop_transform,
     estimate_pose,
     face_box,
+    filled_outline,
     fit_similarity,
     landmark_map,
     mirror_index,
@@ -214,3 +215,21 @@ def test_a_landmark_map_draws_contours_and_little_else() -> None:
             column, row = round(float(x)), round(float(y))
             assert drawn[row - 1 : row + 2, column - 1 : column + 2].max() > 120
     assert (drawn > 0).mean() < 0.1
+
+
+@pytest.mark.parametrize("along", [0, 1])
+def test_an_outline_that_moves_by_a_part_of_a_pixel_covers_as_much_less(along: int) -> None:
+    flat = np.array([[10, 10], [30, 10], [30, 13], [10, 13]], np.float32)[:, :: -1 if along else 1]
+    for moved in np.arange(0, 1, 0.125):
+        outline = flat.copy()
+        outline[:2, 1 - along] += np.float32(moved)
+        area = filled_outline(outline, (48, 48)).sum() / 255
+        sides = np.ptp(outline, axis=0) + 1.5  # three quarters of a px around it
+        assert area == pytest.approx(sides[0] * sides[1], abs=0.15 * max(sides))
+
+
+def test_an_outline_beyond_the_picture_covers_what_is_in_it() -> None:
+    square = np.array([[-10, -10], [5, -10], [5, 5], [-10, 5]], np.float32)
+    assert filled_outline(square, (20, 20)).sum() / 255 == pytest.approx(6.25**2, rel=0.05)
+    assert not filled_outline(square - 30, (20, 20)).any()
+    assert not filled_outline(square + 40, (20, 20)).any()

@@ -67,6 +67,28 @@ def test_a_turn_moves_ears_and_neck_as_far_as_the_necks_middle() -> None:
         np.testing.assert_allclose(beyond, [[further, 0, 0]] * 2, atol=1e-3)
 
 
+@pytest.mark.parametrize("roll", [0.3, -0.6])
+def test_ears_and_neck_of_a_tilted_head_move_along_its_own_axis(roll: float) -> None:
+    places = np.array([[58, 135], [198, 135], [80, 60]], np.float32)
+    tilt = rotation_matrix(np.array((0, 0, roll), np.float32))
+
+    def turned_and_tilted(angle: float) -> Pose:
+        pose = turned((0, angle, 0))
+        return Pose(tilt @ pose.rotation, pose.translation, pose.scale)
+
+    found = []
+    for start, end in (
+        (STRAIGHT, turned((0, 0.4, 0))),
+        (turned_and_tilted(0), turned_and_tilted(0.4)),
+    ):
+        hair = on_skull(places, STRAIGHT) - STRAIGHT.translation
+        if start is not STRAIGHT:
+            hair = hair @ tilt.T
+        moved = turn_skull(hair + STRAIGHT.translation, start, end) - STRAIGHT.translation
+        found.append(moved if start is STRAIGHT else moved @ tilt)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-2)
+
+
 def test_a_head_that_turns_back_is_not_narrowed() -> None:
     pose = turned((0, -0.4, 0))
     seen = to_image(np.array([[-1.4, 0.7, 1.0], [1.4, 0.7, 1.0]], np.float32), pose)

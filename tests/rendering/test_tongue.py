@@ -10,7 +10,7 @@ import pytest
 from reenact import registry
 from reenact.config import RendererSettings
 from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
-from reenact.face.topology import CHIN, LIPS_INNER, LOWER_LIP, MOUTH_CORNERS, NOSE_BASE
+from reenact.face.topology import CHIN, LIPS_INNER, LOWER_LIP, MOUTH_CORNERS, NOSE_BASE, UPPER_LIP
 from reenact.live.drives import still_expression
 from reenact.rendering.mouth_interior import MouthColours
 from reenact.rendering.tongue import draw_tongue
@@ -20,11 +20,18 @@ from reenact.types import Array, Drive, Image, Pose
 SIZE, SKIN = 256, (200, 150, 130)
 
 
-def face(yaw: float = 0.0, roll: float = 0.0, x: float = 128.0, gap_iod: float = 0.2) -> Array:
+def face(
+    yaw: float = 0.0,
+    roll: float = 0.0,
+    x: float = 128.0,
+    *,
+    pitch: float = 0.0,
+    gap_iod: float = 0.2,
+) -> Array:
     """Return (478, 3) px of the canonical face with an open mouth; iod 60 px."""
     shape = canonical_face().copy()
     shape[[*LIPS_INNER[:10], CHIN], 1] += gap_iod
-    turn = rotation_matrix(np.array([0, yaw, roll], np.float32))
+    turn = rotation_matrix(np.array([pitch, yaw, roll], np.float32))
     return to_image(shape, Pose(turn, np.array([x, 100, 0], np.float32), 60.0))
 
 
@@ -103,6 +110,30 @@ def test_it_is_opaque_lit_from_above_and_shades_the_chin() -> None:
     below = picture[rows.max() + 3, column, :3].astype(int)
     assert (below < np.array(SKIN) - 4).all()
     assert (picture[rows.max() + 30, column, :3] == SKIN).all()
+
+
+def test_it_stays_whole_while_the_head_nods() -> None:
+    lengths = []
+    for pitch in (-0.4, -0.2, 0.0, 0.2, 0.4, 0.5):
+        for yaw in (0.0, 0.4):
+            tongue = drawn(face(yaw, pitch=pitch), 1.0, zoom=2.0, alpha=0)[..., 3] > 127
+            rows, columns = np.nonzero(tongue)
+            for column in np.unique(columns)[8:-8]:
+                ones = rows[columns == column]
+                assert np.ptp(ones) + 1 - len(ones) <= 1, (pitch, yaw, "a seam")
+        lengths.append(np.ptp(rows))
+    assert np.abs(np.diff(lengths)).max() < 20
+
+
+def test_closed_lips_keep_it_in() -> None:
+    points = canonical_face()
+    parted = float(points[LOWER_LIP, 1] - points[UPPER_LIP, 1])
+    assert not of_tongue(drawn(face(gap_iod=-parted), 1.0)).any()
+    seen = [
+        of_tongue(drawn(face(gap_iod=gap - parted), 1.0)).sum() for gap in (0.02, 0.04, 0.06, 0.1)
+    ]
+    assert np.all(np.diff(seen) >= 0)
+    assert seen[-1] > 300
 
 
 def test_nothing_changes_beside_it() -> None:

@@ -173,6 +173,22 @@ def test_the_nearest_reference_is_faded_to() -> None:
     assert difference(before, pictures[-1]) > 3, "the fade must have something to show"
 
 
+def test_the_cut_out_is_faded_like_the_picture() -> None:
+    target = two_references()
+    renderer = opened("warp_unet", target)
+    assert isinstance(renderer, WarpUNetRenderer)
+    whole = np.zeros((target.crop_size,) * 2, np.uint8)  # of the first reference alone
+    renderer.render(drive(target.neutral, dt_s=0.04))
+    assert not renderer.cut_out(whole).any()
+    means = []
+    for _ in range(4):
+        renderer.render(drive(target.landmarks[1], dt_s=0.04))
+        means.append(float(renderer.cut_out(whole).mean()))
+    assert means[0] == pytest.approx(means[-1] / 3, rel=0.05)
+    assert means[1] == pytest.approx(means[-1] * 2 / 3, rel=0.05)
+    assert means[-1] > 10
+
+
 def test_after_a_longer_time_the_nearest_reference_is_drawn_at_once() -> None:
     target = two_references()
     renderer = opened("warp_unet", target)
