@@ -238,7 +238,7 @@ def test_the_neutral_is_taken_after_a_count_and_bars_move(page: Page, filmed: Pa
     page.tab.get_by_text("Look calmly at the camera … 3").wait_for()
     page.tab.get_by_text("is now the neutral face").wait_for()
     page.button("Undo").click()
-    page.tab.get_by_text("is used again").wait_for()
+    page.tab.get_by_text("neutral face is undone").wait_for()
 
 
 def test_no_picture_is_made_for_a_page_that_nobody_sees(page: Page, filmed: Panel) -> None:
