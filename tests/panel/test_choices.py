@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from reenact.errors import SourceError
 from reenact.live.presets import import_preset
+from reenact.panel.endpoints import ENDPOINTS, NoBody
 from reenact.panel.studio import Studio
 from reenact.sources.camera_devices import CameraInfo
 from reenact.storage import data_folder
@@ -177,6 +179,26 @@ def test_a_page_can_have_no_file_written_but_those_that_the_user_named(
         for outputs in ((), (named, "null")):
             studio.start_offered("pattern", "robin", outputs)
             assert studio.choice.outputs == outputs
+
+
+def test_outputs_that_this_run_named_are_offered_while_they_are_off() -> None:
+    (listed,) = (one for one in ENDPOINTS if (one.method, one.path) == ("GET", "/api/outputs"))
+    with Studio() as studio:
+        before = [one["output"] for one in listed.call(studio, {}, NoBody())]
+        studio.offer("pattern", "")
+        studio.start("pattern", "robin", ["http:8123", "file:x.mp4", "http"])
+        after = [one["output"] for one in listed.call(studio, {}, NoBody())]
+    assert sorted(after) == sorted([*before, "http:8123"])
+
+
+def test_a_target_that_is_removed_is_no_longer_chosen() -> None:
+    with Studio() as studio:
+        studio.gallery.store.create(dataclasses.replace(portrait_target(), name="gone"))
+        studio.offer("pattern", "")
+        studio.start("pattern", "gone", [])
+        assert studio.choice.target == "gone"
+        studio.remove("gone")
+        assert studio.choice.target == ""
 
 
 @pytest.mark.parametrize(
