@@ -173,6 +173,17 @@ def yaw_sine(rotation: Array) -> float:
     return -float(rotation[2, 0])
 
 
+def axis_in_image(rotation: Array, axis: int) -> Array:
+    """Return the direction in the image of a head's axis x, 0, or y, 1: (2,) of length 1.
+
+    Args:
+        rotation: (3, 3) of the head's pose.
+        axis: its number.
+    """
+    seen = rotation[:2, axis]
+    return np.asarray(seen / np.linalg.norm(seen))
+
+
 def further_turn(start: Pose, end: Pose) -> float:
     """Return by how much the sine of a head's yaw grows to either side; 0 if it turns back.
 

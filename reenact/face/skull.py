@@ -10,7 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.geometry import canonical_face, fit_similarity, to_face_frame, to_image, yaw_sine
+from reenact.face.geometry import (
+    axis_in_image,
+    canonical_face,
+    fit_similarity,
+    to_face_frame,
+    to_image,
+    yaw_sine,
+)
 from reenact.face.topology import CHIN, OVAL
 from reenact.imaging import ramp
 from reenact.types import Array, Pose
@@ -131,7 +138,7 @@ def _further_aside(shape: Array, start: Pose, end: Pose) -> Array:
     near = np.clip(0.5 + np.sign(before) * shape[:, :1], 0, 1)
     moves = 1 - near * ramp(abs(before) - abs(now), 0, _TURNED_BACK)
     beside = np.clip((shape[:, 1:2] + _BESIDE) / (2 * _BESIDE), 0, 1)
-    side = end.rotation[:2, 0] / np.linalg.norm(end.rotation[:2, 0])
+    side = axis_in_image(end.rotation, 0)
     turn = end.scale * float(side @ end.rotation[:2] @ start.rotation[2])
     return np.asarray(beside * moves * np.float32(_NECK_BEHIND * turn) * side)
 

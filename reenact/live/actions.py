@@ -204,6 +204,11 @@ def without_waiting(text: str, work: Callable[[], object]) -> None:
         work()
 
 
+def is_setting(text: str) -> bool:
+    """Return whether a text names a setting, such as "drive.intensity", and not an action."""
+    return "." in text.partition("=")[0]
+
+
 def check(text: str) -> None:
     """Raise ConfigError if this is not an action."""
     name = text.strip().partition("=")[0]

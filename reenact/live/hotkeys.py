@@ -11,7 +11,7 @@ from pydantic import Field
 from reenact.config import Section
 from reenact.errors import ConfigError, SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.live.actions import bindings
+from reenact.live.actions import bindings, is_setting
 from reenact.registry import RemoteSpec
 from reenact.types import Performer
 
@@ -47,7 +47,7 @@ class Hotkeys(ClosesOnExit):
     def __init__(self, performer: Performer, settings: HotkeySettings) -> None:
         bound = bindings(settings.keys)
         for action in bound.values():
-            if "." in action.partition("=")[0]:
+            if is_setting(action):
                 raise ConfigError(f"remote.hotkeys.keys: a key cannot turn {action}; a knob can.")
             performer.check(action)
         keyboard = _keyboard()

@@ -17,7 +17,7 @@ from typing import Final
 from reenact import registry
 from reenact.errors import ReenactError, SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.live.actions import act, check, live_setting, turn, without_waiting
+from reenact.live.actions import act, check, is_setting, live_setting, turn, without_waiting
 from reenact.live.controls import Controls
 from reenact.types import Remote
 
@@ -58,9 +58,8 @@ class Remotes(ClosesOnExit):
 
     def check(self, text: str) -> None:
         """Raise ConfigError if this is neither an action nor a live setting."""
-        name = text.partition("=")[0]
-        if "." in name:
-            live_setting(self._controls, name)
+        if is_setting(text):
+            live_setting(self._controls, text.partition("=")[0])
         else:
             check(text)
 

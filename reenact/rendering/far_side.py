@@ -14,7 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.geometry import canonical_face, estimate_pose, mirror_index, mirrored, yaw_sine
+from reenact.face.geometry import (
+    axis_in_image,
+    canonical_face,
+    estimate_pose,
+    mirror_index,
+    mirrored,
+    yaw_sine,
+)
 from reenact.face.topology import CHIN, NOSE_BASE
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
@@ -99,8 +106,9 @@ def mirror_image(reference: Reference) -> Reference:
     )
     alpha = np.ascontiguousarray(reference.rimless[::ZOOM, ::ZOOM][:, ::-1])
     within = np.asarray(cv2.erode(alpha, _RIM) == 255)
+    nearest = _nearest(within)
     for picture in (person, shut):
-        picture[..., :3] = _spread(picture[..., :3], within)
+        picture[..., :3] = picture.reshape(-1, 4)[nearest, :3]
         picture[..., 3] = cv2.multiply(alpha, cv2.extractChannel(picture, 3), scale=1 / 255)
     points = mirrored(reference.landmarks, reference.side_px)
     return replace(
@@ -114,17 +122,17 @@ def mirror_image(reference: Reference) -> Reference:
     )
 
 
-def _spread(picture: Image, within: NDArray[np.bool_]) -> Image:
-    """Give each px of a picture that is not within a region the colour of the nearest that is."""
+def _nearest(within: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the flat index of the px nearest to each that is within a region, (H, W)."""
     if not within.any():
-        return picture
+        return np.arange(within.size).reshape(within.shape)
     outside = np.asarray(~within, np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(
+    _, labels = cv2.distanceTransformWithLabels(
         outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    colours = np.zeros((int(nearest.max()) + 1, picture.shape[-1]), np.uint8)
-    colours[nearest[within]] = picture[within]
-    return np.asarray(colours[nearest])
+    places = np.zeros(int(labels.max()) + 1, np.int64)
+    places[labels[within]] = np.flatnonzero(within)
+    return np.asarray(places[labels])
 
 
 def _light_ratio(picture: Image, landmarks: Array, pose: Pose) -> Array:
@@ -164,7 +172,7 @@ def far_share(maps: Array, mirror: Array, landmarks: Array, pose: Pose, turn: fl
 
 def _above(point: Array, pose: Pose, side: int) -> Array:
     """Return the share, 0 to 1, of what is above a point, px (2,), along the head's axis."""
-    down = pose.rotation[:2, 1] / np.linalg.norm(pose.rotation[:2, 1])
+    down = axis_in_image(pose.rotation, 1)
     steps = np.arange(side, dtype=np.float32)
     x, y = point / MAP_STEM
     height = (x - steps) * down[0] + (y - steps[:, None]) * down[1]

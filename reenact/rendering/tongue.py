@@ -13,7 +13,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.face.geometry import to_face_frame, to_image
+from reenact.face.geometry import axis_in_image, to_face_frame, to_image
 from reenact.face.topology import LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
 from reenact.imaging import ramp
 from reenact.rendering.mouth_interior import MM, MouthColours, tinted, within_lips
@@ -224,7 +224,7 @@ def _side_drop(across: Array, half: Array) -> tuple[Array, Array]:
 def _below_lips(drive: Array, pose: Pose, zoom: float, px: tuple[Array, Array]) -> Array:
     """Return the share of px, x (W,) and y (H, 1), below the middle between the lips: (H, W)."""
     middle = (drive[[UPPER_LIP, LOWER_LIP], :2].mean(axis=0) + 0.5) * zoom - 0.5
-    down = pose.rotation[:2, 1] / np.linalg.norm(pose.rotation[:2, 1])
+    down = axis_in_image(pose.rotation, 1)
     height = (px[0] - middle[0]) * down[0] + (px[1] - middle[1]) * down[1]
     return np.asarray(np.clip(height + 0.5, 0, 1))
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from reenact.config import Section
 from reenact.errors import ConfigError, SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.live.actions import bindings
+from reenact.live.actions import bindings, is_setting
 from reenact.registry import RemoteSpec
 from reenact.types import Performer
 
@@ -62,7 +62,7 @@ class Midi(ClosesOnExit):
             known = kind in dict(_KINDS.values()) and number.isdecimal() and int(number) <= _FULL
             if not known:
                 raise ConfigError(f"remote.midi.map: {name!r}; write note, control or program N.")
-            if _is_setting(action) and kind != "control":
+            if is_setting(action) and kind != "control":
                 raise ConfigError(f"remote.midi.map: only a controller can turn {action}.")
             performer.check(action)
             self._map[f"{kind} {int(number)}"] = action
@@ -102,7 +102,7 @@ class Midi(ClosesOnExit):
             return
         level = getattr(message, level_of) if level_of else _FULL
         before, self._levels[name] = self._levels.get(name, 0), level
-        if _is_setting(action):
+        if is_setting(action):
             self._performer.turn(action, level / _FULL)
         elif kind == "control":
             if level > _FULL // 2 >= before:
@@ -119,10 +119,6 @@ def _connected() -> list[str]:
         return list(dict.fromkeys(mido.get_input_names()))
     except (OSError, RuntimeError, ImportError) as error:
         raise SourceError(f"MIDI cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def _is_setting(action: str) -> bool:
-    return "." in action.partition("=")[0]
 
 
 MIDI: Final = RemoteSpec(
