@@ -114,13 +114,11 @@ class PartsSection(Section):
         return {name: part for name, part in extra.items() if isinstance(part, Section)}
 
     def part(self, name: str, settings: type[OwnSettings]) -> OwnSettings:
-        """Return the settings of the part of this name as given, or its defaults.
+        """Return the settings of the part of this name: as given, or defaults, which are kept.
 
         Raises TypeError if the settings given under this name have another class.
         """
-        own = self.__pydantic_extra__.get(name)
-        if own is None:
-            return settings()
+        own = self.__pydantic_extra__.setdefault(name, settings())
         if not isinstance(own, settings):
             raise TypeError(f"{name} takes {settings.__name__}, not {type(own).__name__}")
         return own

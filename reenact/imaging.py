@@ -57,6 +57,18 @@ def from_unit(tensor: Array) -> NDArray[np.uint8]:
     return result.reshape(*tensor.shape[:-3], height, width, 3)
 
 
+def is_picture(image: object, shape: tuple[int, ...] | None = None) -> bool:
+    """Return True if this is a picture as the whole program takes it: uint8 (H, W, 3), not empty.
+
+    Args:
+        image: anything, such as what a plugin returns.
+        shape: that it must have; None: any.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or not image.size:
+        return False
+    return image.ndim == 3 and image.shape[2] == 3 and shape in (None, image.shape)
+
+
 def turned(image: Image, turns: int) -> Image:
     """Turn a picture by quarter turns, counter-clockwise like `np.rot90`."""
     ways = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 from typing_extensions import Self
+
+log = logging.getLogger(__name__)
 
 LIBRARY_VARIABLES: Final[Mapping[str, str]] = {
     "GLOG_minloglevel": "2",
@@ -43,6 +46,21 @@ class ClosesOnExit:
     def close(self) -> None:
         """Release everything."""
         raise NotImplementedError
+
+
+class Closable(Protocol):
+    """A part that holds a device, file or model."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+def close_part(part: Closable) -> None:
+    """Close a part; log an error, such as a plugin's, so that further parts are closed as well."""
+    try:
+        part.close()
+    except Exception:
+        log.warning("%s could not be closed.", type(part).__name__, exc_info=True)
 
 
 def separate_python_stderr() -> None:

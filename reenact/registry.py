@@ -25,6 +25,7 @@ from reenact.config import (
     RemoteSettings,
     RendererSettings,
     Section,
+    Settings,
     SinkSettings,
     SourceSettings,
     TrackingSettings,
@@ -213,6 +214,16 @@ _SPECS: Final[dict[Group, type[AnySpec]]] = {
 
 GROUPS: Final = tuple(_SPECS)
 
+SECTION_OF: Final[dict[Group, str]] = {
+    "sources": "source",
+    "trackers": "tracking",
+    "renderers": "renderer",
+    "sinks": "sink",
+    "motions": "drive",
+    "remotes": "remote",
+}
+"""The sections that contain those of the parts."""
+
 _FOR_A_FILE: Final[dict[Group, str]] = {
     "sources": " For a file write video:PATH or image:PATH.",
     "sinks": " For a file write file:PATH.",
@@ -244,8 +255,8 @@ def load(group: Group, name: str) -> AnySpec: ...
 def load(group: Group, name: str) -> AnySpec:
     """Return one spec.
 
-    Raises PluginError if the name is not registered, with those that are, or if the module behind
-    it could not be imported, with the cause.
+    Raises PluginError if the name is not registered, with those that are, if the module behind it
+    could not be imported, with the cause, or if it holds no spec of this name.
     """
     check_name(group, name)
     entry = _entries(group)[name]
@@ -260,6 +271,10 @@ def load(group: Group, name: str) -> AnySpec:
         raise PluginError(
             f"{entry.value} is not a {_SPECS[group].__name__}, but {type(spec).__name__}."
         )
+    if spec.name != name:
+        raise PluginError(f"{entry.value} is registered as {name}, but calls itself {spec.name}.")
+    if name in type(getattr(Settings(), SECTION_OF[group])).model_fields:
+        raise PluginError(f"{entry.value} cannot be called {name}: that is the name of a setting.")
     return spec
 
 
@@ -299,8 +314,10 @@ def import_object(place: str) -> Any:
     module, _, name = place.partition(":")
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"{place} could not be loaded: {error}") from error
+    except Exception as error:
+        raise PluginError(
+            f"{place} could not be loaded: {type(error).__name__}: {error}"
+        ) from error
 
 
 def split(text: str) -> tuple[str, str]:

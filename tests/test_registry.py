@@ -16,7 +16,7 @@ from reenact.sinks.null import NullSink
 from reenact.types import Sink
 
 GOOD = """
-from reenact.registry import RendererSpec, SinkSpec
+from reenact.registry import RendererSpec, SinkSpec, SourceSpec
 PART = RendererSpec("extra", "a part from elsewhere", build=lambda *given: given)
 SINK = SinkSpec("extra", "a sink from elsewhere", build=lambda *given: given)
 NOT_A_SPEC = 7
@@ -94,6 +94,28 @@ def test_what_is_not_a_spec_is_refused(plugin_module: str, monkeypatch: pytest.M
     register(monkeypatch, number=f"{plugin_module}:NOT_A_SPEC")
     with pytest.raises(PluginError, match="not a SinkSpec, but int"):
         registry.load("sinks", "number")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("other", "registered as other, but calls itself extra"), ("rotate", "name of a setting")],
+)
+def test_a_name_that_would_hide_its_settings_is_refused(
+    name: str, told: str, plugin_module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Path(str(sys.path[0])) / f"{plugin_module}.py"
+    module.write_text(GOOD + 'SOURCE = SourceSpec("rotate", "a source", build=None)', "utf-8")
+    part = "SOURCE" if name == "rotate" else "SINK"
+    register(monkeypatch, **{name: f"{plugin_module}:{part}"})
+    with pytest.raises(PluginError, match=told):
+        registry.load("sources" if name == "rotate" else "sinks", name)
+
+
+@pytest.mark.parametrize("place", ["reenact_broken_plugin:f", ":f", "reenact_failing:f"])
+def test_what_cannot_be_imported_is_told_with_its_cause(place: str, plugin_module: str) -> None:
+    Path(str(sys.path[0]), "reenact_failing.py").write_text("1 / 0", encoding="utf-8")
+    with pytest.raises(PluginError, match=f"{place} could not be loaded: [A-Z][A-Za-z]+Error: "):
+        registry.import_object(place)
 
 
 class OwnSettings(Section):

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from reenact import registry
 from reenact.config import OutputSettings, RendererSettings
-from reenact.errors import ReenactError
+from reenact.errors import PluginError, ReenactError
 from reenact.face.geometry import square_to_crop, transform_points
-from reenact.imaging import resized_square
+from reenact.imaging import is_picture, resized_square
 from reenact.live.stillness import Stillness
 from reenact.models.warp_unet_inputs import NETWORK_PX
 from reenact.rendering.compositing import shown_side
@@ -198,11 +198,12 @@ class SteppedRenderer:
         return self._picture
 
     def _drawn(self, drive: Drive) -> Image:
-        if self._using is self._whole:
-            return self._whole.render(drive)
-        to_drawn = square_to_crop((0, 0, self._size_px), self._drawn_px)
-        landmarks = transform_points(drive.landmarks, to_drawn)
-        picture = self._using.render(replace(drive, landmarks=landmarks))
+        if self._using is not self._whole:
+            to_drawn = square_to_crop((0, 0, self._size_px), self._drawn_px)
+            drive = replace(drive, landmarks=transform_points(drive.landmarks, to_drawn))
+        picture = self._using.render(drive)
+        if not is_picture(picture):
+            raise PluginError(f"{type(self._using).__name__} draws no picture: uint8 (S, S, 3).")
         return resized_square(picture, self._target.crop_size)
 
     def cut_out(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -161,8 +161,7 @@ class Reenactor:
         settings, tried = self.settings.renderer, tried or self.settings
         output = tried.output
         name = registry.renderer_of(target) if self._chooses_renderer else settings.name
-        spec = registry.load("renderers", name)
-        setattr(settings, name, settings.part(name, spec.settings))
+        settings.part(name, registry.load("renderers", name).settings)
         size_px = needed_px(target, tried.renderer.size, output)
         renderer = open_renderer(settings.model_copy(update={"name": name, "size": size_px}))
         target = drawn_target(target, name, size_px)
@@ -240,6 +239,8 @@ class Reenactor:
         with self._tracker_lock:
             with self._timer.step("track"):
                 landmarks = self._tracker.track(frame)
+            if landmarks is not None and not np.isfinite(landmarks.points).all():
+                landmarks = None  # they would stay in every filter
             if landmarks is None or not self.settings.tracking.body:
                 return landmarks, SeenBody()
             if frame.performance is not None:
@@ -369,8 +370,7 @@ class Reenactor:
         self._life.reset()
         self._handover.begin(None)
         self._last = self._fused = None
-        self._presence = 0.0
-        self._time_s = None
+        self._presence, self._time_s = 0.0, None
         self._events.add("reset")
 
     def close(self) -> None:

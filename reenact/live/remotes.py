@@ -16,7 +16,7 @@ from typing import Final
 
 from reenact import registry
 from reenact.errors import ReenactError, SourceError
-from reenact.lifecycle import ClosesOnExit
+from reenact.lifecycle import ClosesOnExit, close_part
 from reenact.live.actions import act, check, is_setting, live_setting, turn, without_waiting
 from reenact.live.controls import Controls
 from reenact.types import Remote
@@ -84,7 +84,7 @@ class Remotes(ClosesOnExit):
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
         for remote in self._open.values():
-            remote.close()
+            close_part(remote)
 
     def _try(self, name: str) -> None:
         """Open a remote; if its device is absent, try again later."""
@@ -94,20 +94,21 @@ class Remotes(ClosesOnExit):
         try:
             self._open[name] = registry.load("remotes", name).make(self, settings)
             problem = ""
-        except ReenactError as error:
+        except Exception as error:
             if isinstance(error, SourceError):
                 self._absent.add(name)
-            problem = str(error)
+            known = isinstance(error, ReenactError)
+            problem = str(error) if known else f"{name}: {type(error).__name__}: {error}"
             if problem != controls.remotes.get(name):
-                log.warning("%s", problem)
+                log.warning("%s", problem, exc_info=not known)
         controls.remotes[name] = problem
 
     def _look(self) -> None:
         """Look for devices that are absent or lost."""
         for name, remote in list(self._open.items()):
             if remote.lost:
-                self._open.pop(name).close()
                 self._absent.add(name)
+                close_part(self._open.pop(name))
         for name in list(self._absent):
             self._try(name)
 

@@ -25,8 +25,8 @@ import numpy as np
 from reenact.config import Settings
 from reenact.errors import ReenactError, SourceError
 from reenact.expression.voice import Voice
-from reenact.imaging import rotated
-from reenact.lifecycle import ClosesOnExit
+from reenact.imaging import is_picture, rotated
+from reenact.lifecycle import ClosesOnExit, close_part
 from reenact.live.clock import SYSTEM_CLOCK, Clock
 from reenact.live.fallback import ReenactorLike
 from reenact.live.load import LoadControl
@@ -162,6 +162,7 @@ class Session(ClosesOnExit):
         from reenact.targets.backgrounds import check_background
 
         with ExitStack() as undo:
+            settings = settings.model_copy(deep=True)
             kind, argument = registry.split(source)
             check_outputs(sinks, {"source": argument})
             check_background(settings.output.background)
@@ -186,6 +187,7 @@ class Session(ClosesOnExit):
             ends_with_window = not extra
             output = SinkSet([*outputs, *extra], recorder.timer, ends_with_window=ends_with_window)
             chosen = reenactor.settings
+            chosen.source, chosen.sink = settings.source, settings.sink  # as the parts know them
             session = cls(chosen, opened, reenactor, output, recorder=recorder, voice=voice)
             try:
                 session.listen(chosen.fusion.voice)
@@ -205,11 +207,14 @@ class Session(ClosesOnExit):
         self.wait()
 
     def start(self) -> None:
-        """Open the sinks and run in the background.
+        """Open the sinks and run in the background, once.
 
         Raises:
+            RuntimeError: the session was started before, or is closed.
             BaseException: the sinks could not be opened, or the run has failed already.
         """
+        if self._threads or self._ended.is_set():
+            raise RuntimeError("A session runs once; open another one.")
         self._start(self._emit)
         self._opened.wait()
         if self.error is not None:
@@ -246,12 +251,12 @@ class Session(ClosesOnExit):
             self._join(body, deadline_s - time.monotonic())
         self.voice.listen(None)
         # Closing the source wakes the capture thread if it is blocked in a read.
-        self.source.close()
+        close_part(self.source)
         self._join(self._capture, deadline_s - time.monotonic())
         if self._join(self._emit, 0.0):
-            self.output.close()
+            close_part(self.output)
         if self._join(self._work, 0.0):
-            self.reenactor.close()
+            close_part(self.reenactor)
         self._ended.set()
 
     def stats(self) -> Stats:
@@ -361,6 +366,8 @@ class Session(ClosesOnExit):
             try:
                 with self.recorder.timer.step("read"):
                     frame = self.source.read()
+                if frame is not None and not is_picture(frame.image):
+                    raise SourceError(f"{self.source.name} delivers no picture: uint8 (H, W, 3).")
             except SourceError as error:
                 if not self.source.live:
                     self._fail(error)  # `wait` raises it once the earlier frames are written

@@ -30,14 +30,7 @@ from reenact.config import (
 from reenact.errors import ConfigError, PluginError
 from reenact.types import Target
 
-GROUP_OF: Final[dict[str, registry.Group]] = {
-    "source": "sources",
-    "tracking": "trackers",
-    "renderer": "renderers",
-    "drive": "motions",
-    "sink": "sinks",
-    "remote": "remotes",
-}
+GROUP_OF: Final = {section: group for group, section in registry.SECTION_OF.items()}
 """The sections that contain the sections of components, with the components' group."""
 
 
@@ -106,7 +99,7 @@ def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Se
         (chosen.renderer, registry.load("renderers", chosen.renderer.name)),
         (chosen.tracking, registry.load("trackers", chosen.tracking.name)),
     ):
-        setattr(section, spec.name, section.part(spec.name, spec.settings))
+        section.part(spec.name, spec.settings)
     return chosen
 
 

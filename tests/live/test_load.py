@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reenact.config import OutputSettings
-from reenact.errors import ModelError
+from reenact.errors import ModelError, PluginError
 from reenact.live.drives import landmark_drive
 from reenact.live.load import LoadControl, SteppedRenderer, needed_px
 from reenact.rendering.baselines import CopyRenderer
 from reenact.targets.builder import resize_target
 from reenact.targets.surroundings import with_surroundings
-from reenact.types import Target
+from reenact.types import Drive, Image, Target
 from support.faces import plain_target
 from support.fakes import FakeRenderer, until
 
@@ -276,3 +276,16 @@ def test_what_moves_is_never_shown_where_it_no_longer_is(size_px: float, hertz: 
     assert np.abs(np.subtract(path, shown)).max() <= 0.1 + 1e-3
     if size_px * hertz > 2:  # as slow as anything that a speaking face does
         assert repeats == 0
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((64, 64, 4), np.uint8), np.zeros((64, 64, 3)), None])
+def test_a_renderer_that_draws_no_picture_is_an_error(wrong: object) -> None:
+    class Wrong(FakeRenderer):
+        def render(self, drive: Drive) -> Image:
+            return cast("Image", wrong)
+
+    target = plain_target((0, 0, 0))
+    renderer = SteppedRenderer(lambda size: Wrong(), 128)
+    renderer.prepare(target)
+    with pytest.raises(PluginError, match="Wrong draws no picture"):
+        renderer.render(landmark_drive(target.neutral))

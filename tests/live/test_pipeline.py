@@ -101,6 +101,19 @@ def test_an_actor_who_goes_away_is_faded_out_and_in_again() -> None:
     assert stage.reenactor.faces_lost == 1
 
 
+def test_landmarks_that_are_no_numbers_are_no_face_in_that_frame_alone() -> None:
+    stage = Stage()
+    stage.act(posed(12.0), 20)
+    points = posed(12.0).points.copy()
+    points[7, 2] = np.nan
+    seen = []
+    for face, frames in ((replace(posed(12.0), points=points), 1), (posed(12.0), 20)):
+        stage.act(face, frames)
+        seen.append(stage.reenactor.face_present)
+    assert seen == [False, True]
+    assert np.isfinite(stage.moved()).all()
+
+
 def test_another_face_takes_over_without_a_jump() -> None:
     stage = Stage()
     stage.act(posed(), 80)

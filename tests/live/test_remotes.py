@@ -19,12 +19,13 @@ from typing import Literal
 import pytest
 
 from reenact import registry
+from reenact.config import Section
 from reenact.errors import ConfigError, ReenactError, TargetError
 from reenact.live.actions import ACTIONS, act, bindings, turn
 from reenact.live.controls import Controls
 from reenact.live.hotkeys import HOTKEYS
 from reenact.live.remotes import Remotes
-from reenact.types import Target
+from reenact.types import Performer, Target
 from support.fakes import until
 from support.obs.studio import display
 from support.sessions import fake_controls
@@ -139,6 +140,36 @@ def test_a_remote_that_fails_is_told_and_the_session_goes_on(
     if sys.platform.startswith("linux"):
         assert "Wayland" in told["hotkeys"]
     assert {one["where"] for one in controls.snapshot()["problems"]} == {"remotes"}
+
+
+def test_a_plugins_remote_that_breaks_is_told_and_its_device_looked_for_again(
+    controls: Controls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Breaking:
+        lost = False
+
+        def close(self) -> None:
+            raise ZeroDivisionError
+
+    made: list[Breaking] = []
+
+    def build(performer: Performer, own: Section) -> Breaking:
+        made.append(Breaking())
+        if len(made) == 1:
+            raise ZeroDivisionError("a plugin's own")
+        return made[-1]
+
+    spec = registry.RemoteSpec("breaking", "breaks", build)
+    monkeypatch.setattr(registry, "load", lambda group, name: spec)
+    controls.session.settings.remote.use = "breaking"
+    with Remotes(controls) as remotes:
+        assert controls.remotes["breaking"] == "breaking: ZeroDivisionError: a plugin's own"
+        remotes._try("breaking")
+        assert controls.remotes["breaking"] == ""
+        made[-1].lost = True
+        remotes._look()
+        assert len(made) == 3
+    assert caplog.messages.count("Breaking could not be closed.") == 2
 
 
 def test_a_request_that_fails_unexpectedly_does_not_stop_the_next(

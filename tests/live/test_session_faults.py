@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from reenact.errors import SinkError, SourceError
 from reenact.live.fallback import MAX_FAILURES_IN_A_ROW
 from reenact.live.session import Session
 from reenact.sinks.fanout import SinkSet
+from reenact.types import Frame
 from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, is_plain, until
 from support.sessions import all_frames_are_counted, make_session, run
 from support.simulation import SimulatedTime
@@ -151,3 +153,39 @@ def test_the_session_ends_when_all_outputs_have_failed(time: SimulatedTime) -> N
     with session, pytest.raises(SinkError, match=r"a is broken.* b is broken|b is broken.* a is"):
         session.run()
     assert [len(sink.frames) for sink in (first, second)] == [5, 2]
+
+
+def test_a_source_that_delivers_no_picture_is_an_error(time: SimulatedTime) -> None:
+    class Empty(FakeSource):
+        def read(self) -> Frame | None:
+            frame = super().read()
+            return frame and replace(frame, image=frame.image[:, :0])
+
+    with pytest.raises(SourceError, match="fake actor delivers no picture"):
+        run(Empty(), FakeReenactor(), FakeSink(), time)
+
+
+def test_the_other_parts_are_closed_if_one_cannot_be(
+    time: SimulatedTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stuck(FakeSource):
+        def close(self) -> None:
+            super().close()
+            raise ValueError("stuck")
+
+    sink, reenactor = FakeSink(), FakeReenactor()
+    with pytest.raises(KeyError), make_session(Stuck(), reenactor, sink, time):
+        raise KeyError("the caller's own")
+    assert (sink.closed, reenactor.closed) == (1, 1)
+    assert caplog.messages == ["Stuck could not be closed."]
+
+
+def test_a_session_starts_once(time: SimulatedTime) -> None:
+    session = make_session(FakeSource(3), FakeReenactor(), FakeSink(), time)
+    with session:
+        session.start()
+        with pytest.raises(RuntimeError, match="runs once"):
+            session.start()
+        session.wait(20.0)
+    with pytest.raises(RuntimeError, match="runs once"):
+        session.start()

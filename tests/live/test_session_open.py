@@ -12,11 +12,12 @@ from reenact.errors import ConfigError
 from reenact.expression.neutral_store import NeutralStore
 from reenact.live.controls import Controls
 from reenact.live.session import Session
-from reenact.live.settings import load_settings
+from reenact.live.settings import load_settings, walk
 from reenact.storage import DEMO_ACTOR
 from reenact.targets.library import open_target
 from support.clips import write_talk
 from support.fakes import until
+from support.knobs import BUILT, register_knobs
 from support.portraits import astronaut, write_jpeg
 from support.recordings import read_with_alpha
 
@@ -35,6 +36,23 @@ def test_a_sessions_settings_are_its_own() -> None:
             session.update("drive", "intensity", 0.5)
             assert session.settings.drive.intensity == 0.5
     assert (settings.renderer.name, settings.drive.intensity) == ("auto", 1.0)
+
+
+@pytest.mark.parametrize("given", [(), ("source", "sink", "tracking", "renderer", "drive")])
+def test_every_part_sees_changes_to_its_own_live_settings(
+    given: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_knobs(monkeypatch)
+    named = ["renderer.name=knobs", "tracking.name=knobs", "drive.motion=knobs"]
+    settings = load_settings(None, [*named, *(f"{section}.knobs.knob=0.25" for section in given)])
+    with Session.open(settings, "knobs", open_target("astronaut"), ["knobs"]) as session:
+        assert {section: own.knob for section, own in BUILT.items()} == dict.fromkeys(
+            ("source", "sink", "tracking", "renderer", "drive"), 0.25 if given else 0.5
+        )
+        for section, own in BUILT.items():
+            session.update(f"{section}.knobs", "knob", 0.75)
+            assert own.knob == 0.75
+    assert all(one.value != 0.75 for one in walk(settings) if one.key == "knob"), "its own copy"
 
 
 @pytest.mark.parametrize(
