@@ -71,6 +71,15 @@ def read_landmarks(video: Path) -> tuple[Array, NDArray[np.intp]]:
     return landmarks, usable
 
 
+def check_clip(video: Path) -> None:
+    """Read the landmarks and the first frame of a clip, which takes a moment.
+
+    Raises SourceError as `read_clip` does, except for what only later frames tell.
+    """
+    read_landmarks(video)
+    _check_square(video, decode_clip(video, 1))
+
+
 def read_clip(video: Path) -> Clip:
     """Read one clip with its landmarks.
 
@@ -79,8 +88,7 @@ def read_clip(video: Path) -> Clip:
     """
     landmarks, usable = read_landmarks(video)
     images = decode_clip(video)
-    if images.shape[1] != images.shape[2]:
-        raise SourceError(f"{video.name} is not square; clips are crops of the face.")
+    _check_square(video, images)
     if len(images) != len(landmarks):
         raise SourceError(
             f"{video.name} has {counted(len(images), 'frame')} but landmarks for {len(landmarks)}; "
@@ -89,6 +97,11 @@ def read_clip(video: Path) -> Clip:
     with np.load(video.with_suffix(".npz"), allow_pickle=False) as archive:
         unrelated = UNRELATED in archive
     return Clip(video.stem, images, landmarks, usable, unrelated)
+
+
+def _check_square(video: Path, images: NDArray[np.uint8]) -> None:
+    if images.shape[1] != images.shape[2]:
+        raise SourceError(f"{video.name} is not square; clips are crops of the face.")
 
 
 def there_and_back(count: int) -> NDArray[np.intp]:

@@ -111,7 +111,7 @@ def run(
     settings = settings.model_copy(deep=True)
     settings.output.picture = "crop"
     settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor overwritten
-    tracker: Tracker = load("trackers", "mediapipe").make(settings.tracking)
+    tracker: Tracker = load("trackers", settings.tracking.name).make(settings.tracking)
     figures: dict[str, dict[str, Figures]] = {name: {} for name in renderers}
     rows: list[SheetRow] = []
     try:

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from reenact.errors import SourceError
-from reenact.evaluation.clips import CLIP_FPS, crop_target, read_clip, read_landmarks
+from reenact.evaluation.clips import CLIP_FPS, check_clip, crop_target, read_clip, read_landmarks
 from reenact.evaluation.contact_sheet import SheetRow
 from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.metrics import (
@@ -87,7 +87,7 @@ def find_portraits(folder: Path, limit: int | None = None, pattern: str = "*") -
     """Return the matching clips and pictures that have landmarks beside them, sorted by name.
 
     Raises:
-        SourceError: there are none, or the landmarks of one are damaged.
+        SourceError: there are none, or one or its landmarks are damaged.
     """
     if not folder.is_dir():
         raise SourceError(f"There is no folder {folder}.")
@@ -98,7 +98,11 @@ def find_portraits(folder: Path, limit: int | None = None, pattern: str = "*") -
     if not chosen:
         raise SourceError(f"{folder} has no clip or picture with its landmarks, NAME.npz.")
     for one in chosen:
-        _landmarks(one)
+        if one.suffix == ".mp4":
+            check_clip(one)
+        else:
+            _landmarks(one)
+            _picture(one)
     return chosen
 
 
@@ -111,6 +115,13 @@ def _landmarks(path: Path) -> Array:
     if landmarks.shape != (N_LANDMARKS, 3) or not np.isfinite(landmarks).all():
         raise SourceError(f"{path.stem}.npz does not hold the (478, 3) landmarks of a picture.")
     return landmarks
+
+
+def _picture(path: Path) -> Image:
+    picture = read_image(path)
+    if picture.shape[0] != picture.shape[1]:
+        raise SourceError(f"{path.name} is not a square crop of a face.")
+    return picture
 
 
 def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
@@ -127,9 +138,7 @@ def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
         picture = clip.images[frames[0]]
         others = [(clip.images[one], clip.landmarks[one]) for one in frames[1:]]
     else:
-        picture = read_image(path)
-    if picture.shape[0] != picture.shape[1]:
-        raise SourceError(f"{path.name} is not a square crop of a face.")
+        picture = _picture(path)
     to_size = square_to_crop((0, 0, picture.shape[0]), size_px)
     points = reader.refine(picture, np.ascontiguousarray(points, np.float32))
     points = transform_points(points, to_size)

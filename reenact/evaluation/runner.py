@@ -17,7 +17,14 @@ import numpy as np
 from reenact.config import RendererSettings, Settings
 from reenact.errors import ConfigError
 from reenact.evaluation import fine_tuned, self_reenactment
-from reenact.evaluation.clips import crop_target, find_clips, read_clip, read_landmarks, resized
+from reenact.evaluation.clips import (
+    check_clip,
+    crop_target,
+    find_clips,
+    read_clip,
+    read_landmarks,
+    resized,
+)
 from reenact.evaluation.contact_sheet import SheetRow, compose, prepare_folder, write_side_by_side
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, markdown_table, mean_figures
@@ -57,7 +64,8 @@ class EvaluationOptions:
         frames: maximum number of frames of each clip, for a quick look; None: the protocol's.
         body: also measure self-reenactment with shoulders and hair that follow the actor's, as
             rows `NAME (body)`, and add the figure `shoulder_px`.
-        settings: the renderer's device, engine and weights; "cross" uses all other settings too.
+        settings: the renderer's device, engine and weights; "cross" uses all other settings too,
+            and "wild" those of `fusion` and `tracking`.
         target_training: share of each clip on which the trainable renderers are trained further;
             all are measured on the rest, the trained ones as `NAME (trained)`.
         training_minutes: duration of that training for each clip.
@@ -166,7 +174,10 @@ def evaluate(
         limit = None if options.protocol == "cross" else options.limit
         videos = find_clips(data, limit, options.clips)
         for video in videos if options.protocol != "transfer" else ():  # which may leave some out
-            read_landmarks(video)  # a bad clip is told now, not after hours
+            if options.protocol == "wild" and not video.stat().st_size:  # landmarks alone will do
+                read_landmarks(video)
+            else:
+                check_clip(video)  # a bad clip is told now, not after hours
     _prepare_outputs(options, data)
     if options.protocol == "wild":
         names = asked = [_NO_RENDERER]
@@ -348,7 +359,8 @@ def _measure_transfer(task: _Task, reader: FaceReader) -> _Measured:
 def _measure_wild(task: _Task) -> _Measured:
     from reenact.evaluation.wild import PROTOCOL, run
 
-    figures = run(task.videos, task.options.settings.fusion)
+    settings = task.options.settings
+    figures = run(task.videos, settings.fusion, settings.tracking)
     return _Measured(PROTOCOL, [_NO_RENDERER], {_NO_RENDERER: figures}, (), ())
 
 

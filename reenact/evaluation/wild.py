@@ -32,6 +32,7 @@ Figures over the six `measures.MEASURES`, in the units of `target_face.proportio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -131,33 +132,35 @@ class KnownActor(ActorIdentity):
         return False
 
 
-def run(videos: Sequence[Path], settings: FusionSettings) -> dict[str, Figures]:
+def run(
+    videos: Sequence[Path], settings: FusionSettings, tracking: TrackingSettings
+) -> dict[str, Figures]:
     """Return the figures by run, "CLIP RUN", and the means of each kind of run, "all RUN".
 
     The means come with the figures of the worst run, `worst_…`.
 
     Raises:
         SourceError: a clip has no landmarks, or the folder shows only one person.
+        PluginError: the tracker is unknown.
     """
     clips = [read_performance(video) for video in videos]
     figures: dict[str, Figures] = {}
     kinds: dict[str, list[Figures]] = {}
-    tracker = load("trackers", "mediapipe").make(TrackingSettings())
-    for number, clip in enumerate(progress_bar(clips, desc="clips", unit="clip")):
-        other = next_person(clips, number)
-        stage = Stage(clip, other.points[0], settings)
-        for kind, order in orders(clip).items():
-            before = other if kind == "second" else None
-            found = stage.figures(kind, order, before)
-            figures[f"{clip.name} {kind}"] = found
-            kinds.setdefault(kind, []).append(found)
-        for cover in COVERS if videos[number].stat().st_size else ():
-            run = track_covered(read_clip(videos[number]), cover, tracker)
-            if run is not None:
-                found = stage.covered(run, cover)
-                figures[f"{clip.name} {cover}"] = found
-                kinds.setdefault(cover, []).append(found)
-    tracker.close()
+    with closing(load("trackers", tracking.name).make(tracking)) as tracker:
+        for number, clip in enumerate(progress_bar(clips, desc="clips", unit="clip")):
+            other = next_person(clips, number)
+            stage = Stage(clip, other.points[0], settings)
+            for kind, order in orders(clip).items():
+                before = other if kind == "second" else None
+                found = stage.figures(kind, order, before)
+                figures[f"{clip.name} {kind}"] = found
+                kinds.setdefault(kind, []).append(found)
+            for cover in COVERS if videos[number].stat().st_size else ():
+                run = track_covered(read_clip(videos[number]), cover, tracker)
+                if run is not None:
+                    found = stage.covered(run, cover)
+                    figures[f"{clip.name} {cover}"] = found
+                    kinds.setdefault(cover, []).append(found)
     return figures | {
         f"all {kind}": mean_figures(found) | _worst(found) for kind, found in kinds.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from itertools import islice
 from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile
@@ -48,11 +49,15 @@ def person_of(name: str) -> str:
     return name.partition("__")[0]
 
 
-def decode_clip(path: Path) -> NDArray[np.uint8]:
-    """Decode a whole video, uint8 (F, H, W, 3) RGB. Raises SourceError if it is damaged."""
+def decode_clip(path: Path, frames: int | None = None) -> NDArray[np.uint8]:
+    """Decode a video or its first frames, uint8 (F, H, W, 3) RGB.
+
+    Raises SourceError if it is damaged.
+    """
     try:
         with av.open(str(path.absolute())) as container:  # FFmpeg reads a:b.mp4 as a protocol
-            return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+            decoded = islice(container.decode(video=0), frames)
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in decoded])
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise SourceError(f"{path} is damaged, or no video; make or copy it again.") from error
 

@@ -10,10 +10,11 @@ CGAN are this recipe with different settings; an ablation changes one at a time.
 
 `reenact train configs/train/fan2023.toml` trains Fan 2023's expression transfer network Ω (§V-B).
 Networks, learning rates and loss weights of `AdversarialConfig` default to the paper's; its 120
-epochs are steps in the training file. Two defaults differ: pairs are also moved, scaled and
-recoloured (`augmentation`; the paper only flips them), and they are drawn from the ground truth's
-own landmarks (`landmarks`; the paper trains on the output of Φ). `configs/train/fan2023_paper.toml`
-sets both as in the paper. The landmark map has the lines of 478 landmarks instead of 68.
+epochs are steps in the training file. Two defaults of `PictureGanConfig` differ: pairs are also
+moved, scaled and recoloured (`augmentation`; the paper only flips them), and they are drawn from
+the ground truth's own landmarks (`landmarks`; the paper trains on the output of Φ).
+`configs/train/fan2023_paper.toml` sets both as in the paper. The landmark map has the lines of 478
+landmarks instead of 68.
 """
 
 from __future__ import annotations
@@ -44,15 +45,22 @@ from reenact.training.picture_pairs import (
     load_pictures,
     measure,
 )
-from reenact.training.sampling import Batch, Batches, PairDraw, PictureData, read_settings
+from reenact.training.sampling import (
+    Batch,
+    Batches,
+    PairDraw,
+    PeopleData,
+    PictureData,
+    read_settings,
+)
 
 BETAS: Final = (0.5, 0.999)
 """β1 and β2 of Adam in the paper and in pix2pix."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class AdversarialConfig(PictureData):
-    """The `[settings]` of an adversarial recipe; the defaults are those of Fan 2023.
+class AdversarialConfig(PeopleData):
+    """The networks, learning rates and losses; the defaults are those of Fan 2023.
 
     Attributes:
         size_px: side of the pictures, a power of two.
@@ -66,9 +74,6 @@ class AdversarialConfig(PictureData):
         generator_rate, discriminator_rate: learning rates of Adam, constant.
         adversarial_weight, pixel_weight: µ1 and µ2 of eq. 9.
         squared_weight: weight of an additional mean squared error (ours).
-        landmarks: landmarks that pictures are drawn from: the ground truth's own, or those fused
-            by Φ (eq. 1).
-        fusion: weights of Φ; "": the shipped ones.
     """
 
     size_px: PositiveInt = 256
@@ -84,13 +89,25 @@ class AdversarialConfig(PictureData):
     adversarial_weight: NonNegativeFloat = 1.0
     pixel_weight: NonNegativeFloat = 100.0
     squared_weight: NonNegativeFloat = 0.0
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PictureGanConfig(AdversarialConfig, PictureData):
+    """The `[settings]` of an adversarial recipe that draws its pairs from clips and photos.
+
+    Attributes:
+        landmarks: landmarks that pictures are drawn from: the ground truth's own, or those fused
+            by Φ (eq. 1).
+        fusion: weights of Φ; "": the shipped ones.
+    """
+
     landmarks: Literal["true", "fused"] = "true"
     fusion: str = ""
 
 
-def read_config(settings: Mapping[str, Any]) -> AdversarialConfig:
+def read_config(settings: Mapping[str, Any]) -> PictureGanConfig:
     """Check the `[settings]` of a training file. Raises ConfigError if a value is not allowed."""
-    return read_settings(AdversarialConfig, settings)
+    return read_settings(PictureGanConfig, settings)
 
 
 def build_fan2023(settings: Mapping[str, Any]) -> AdversarialRecipe:
@@ -107,7 +124,7 @@ def build_adversarial(name: str, settings: Mapping[str, Any]) -> AdversarialReci
     return AdversarialRecipe(name, config, load_pictures(config, fusion=fusion_network(config)))
 
 
-def fusion_network(config: AdversarialConfig) -> FusionNetwork | None:
+def fusion_network(config: PictureGanConfig) -> FusionNetwork | None:
     """Return Φ if pictures are drawn from fused landmarks.
 
     Raises ReenactError if its file is missing or damaged.

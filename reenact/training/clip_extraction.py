@@ -32,6 +32,7 @@ from reenact.sources.video_file import VideoSource
 from reenact.storage import npz_bytes
 from reenact.targets.clip_files import UNRELATED
 from reenact.targets.video_scan import Box, CutDetector, cut, square
+from reenact.training.dataset_layouts import shot_name
 from reenact.training.labels import label
 from reenact.types import Array, Frame, Image, Tracker
 
@@ -91,7 +92,7 @@ class Extraction:
     grey: bool = False
 
     def clips_of_video(self, path: Path, out: Path, name: str) -> list[Path]:
-        """Write a video's clips as OUT/NAME.mp4, numbered if there are several.
+        """Write a video's clips as OUT/NAME.mp4, numbered by `shot_name` if there are several.
 
         Raises ReenactError if the video is damaged, no face is visible for long enough, or the disk
         is full.
@@ -104,8 +105,7 @@ class Extraction:
         with VideoSource(path) as source:
             held = source.read()
             for number, shot in enumerate(shots, 1):
-                joint = "-" if "__" in name else "__"
-                clip = f"{name}{joint}{number:02d}" if len(shots) > 1 else name
+                clip = shot_name(name, number) if len(shots) > 1 else name
 
                 def pictures(shot: Shot = shot) -> Iterator[Image]:
                     nonlocal held

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -119,6 +119,9 @@ _FACS: Final = {
 }
 """The `topology.ACTION_UNITS` that correspond to a FACS unit."""
 
+_SHOT_NUMBER: Final = re.compile(r"\+(?=\d+$)")
+"""The sign before the number at the end of a `shot_name`; names of items never end so."""
+
 _FACS_COLUMN: Final = re.compile(r"\s*'?AU ?(\d+)'?\s*")
 
 
@@ -166,6 +169,11 @@ def find_items(source: Path, layout: Layout = "auto") -> list[Item]:
         wanted = "video or picture" if chosen in ("auto", "folders") else f"picture of {chosen}"
         raise SourceError(f"{source} has no {wanted}.")
     return sorted(items, key=lambda item: item.name)
+
+
+def shot_name(name: str, number: int) -> str:
+    """Return the name of one of several shots of the video `name`, which no item has."""
+    return f"{name}{'' if '__' in name else '__'}+{number:02d}"
 
 
 def held_out_people(identities: Iterable[str], share: float, after: float = 0.0) -> set[str]:
@@ -249,7 +257,7 @@ def _emotionet(source: Path, pictures: list[Path]) -> list[Item]:
     paper's table (`emotions.emotion_weights`).
     """
     by_name = {file.name: file for file in pictures}
-    items = []
+    items: dict[str, Item] = {}
     for table in sorted(source.rglob("*.csv")):
         with table.open(encoding="utf-8-sig", newline="") as handle:
             for row in csv.DictReader(handle, skipinitialspace=True):
@@ -258,8 +266,9 @@ def _emotionet(source: Path, pictures: list[Path]) -> list[Item]:
                     (by_name[n] for n in (t.split("/")[-1] for t in texts) if n in by_name), None
                 )
                 if file is not None:
-                    items.append(Item(file.stem, "photo", (file,), (_emotion_of_facs(row),)))
-    return items
+                    name = _own_name(file.stem, file, items)
+                    items[name] = Item(name, "photo", (file,), (_emotion_of_facs(row),))
+    return list(items.values())
 
 
 def _emotion_of_facs(row: dict[str, str]) -> int:
@@ -283,8 +292,14 @@ def _folders(source: Path, files: list[Path]) -> list[Item]:
         if any(part.startswith(".") for part in parts):
             continue
         rest = "-".join(parts[1:]) if len(parts) > 1 else ""
-        name = f"{parts[0]}__{rest}" if rest else parts[0]
-        if name in items:  # the same name with another suffix
-            name += f"-{ending[1:]}"
+        name = _SHOT_NUMBER.sub("-", f"{parts[0]}__{rest}" if rest else parts[0])
+        name = _own_name(name, file, items)
         items[name] = Item(name, "video" if ending in VIDEOS else "photo", (file,))
     return list(items.values())
+
+
+def _own_name(name: str, file: Path, items: Mapping[str, Item]) -> str:
+    """Return the name, with the file's suffix if another file has it, such as another format."""
+    while name in items and items[name].files != (file,):
+        name += f"{'-' if '__' in name else '__'}{file.suffix[1:].lower()}"
+    return name

@@ -76,7 +76,7 @@ def load_pictures(
 ) -> PictureMaterial:
     """Load clips, and photos that are deformed by the motion of people in the clips.
 
-    Photos of people who are held out are left out.
+    Photos of people who are held out are left out. None is loaded that would not be drawn.
 
     Args:
         data: folders and augmentation.
@@ -91,7 +91,8 @@ def load_pictures(
     clips, held_out = split_people(
         data, lambda folder: load_clips(folder, Path(data.cache), with_people)
     )
-    folders = [Path(folder) for folder in data.stills]
+    used = data.stills if sampler is None and data.still_share else ()
+    folders = [Path(folder) for folder in used]
     stills = load_stills(folders, _STILL_PX, without=unseen_people(data, held_out))
     driven = true_landmarks
     if fusion is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reenact.config import Settings
+from reenact.errors import PluginError
 from reenact.evaluation import runner as evaluation
 from reenact.evaluation.cross_identity import pairs_of
 from reenact.evaluation.face_reader import FaceReader
@@ -92,6 +93,15 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[evaluation.Report]
     assert (folder / "cross.png").stat().st_size > 10_000
     assert not (folder / "user").exists()
     return found
+
+
+def test_the_actor_is_tracked_as_the_settings_say(tmp_path: Path) -> None:
+    write_two_people(tmp_path)
+    settings = Settings()
+    settings.tracking.name = "own"
+    options = evaluation.EvaluationOptions(protocol="cross", settings=settings)
+    with pytest.raises(PluginError, match="no tracker called 'own'"):
+        evaluation.evaluate(["copy"], tmp_path, options)
 
 
 def test_a_warp_follows_the_actor_and_a_copy_does_not(reports: list[evaluation.Report]) -> None:

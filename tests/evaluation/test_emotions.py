@@ -180,6 +180,9 @@ def test_the_protocol_tells_a_renderer_that_acts_from_copy(tmp_path: Path) -> No
     assert len(read_clip(tmp_path / "set" / "still__warp.mp4").images) == len(EMOTIONS)
     with pytest.raises(ConfigError, match="--size"):
         evaluate(["warp"], tmp_path, EvaluationOptions(protocol="emotions", size_px=128))
+    (tmp_path / "still.png").write_bytes((tmp_path / "still.png").read_bytes()[:100])
+    with pytest.raises(SourceError, match=r"still\.png"):
+        find_portraits(tmp_path)
     (tmp_path / "still.npz").unlink()
     with pytest.raises(SourceError, match=r"NAME\.npz"):
         find_portraits(tmp_path)

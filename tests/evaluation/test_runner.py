@@ -31,7 +31,7 @@ from reenact.evaluation.runner import _stored
 from reenact.expression.emotions import emotion_weights
 from reenact.registry import load
 from reenact.targets.clip_files import decode_clip, load_landmarks
-from reenact.testing.moving_portrait import FRAMES, moving_portrait, write_clip
+from reenact.testing.moving_portrait import FRAMES, moving_portrait, write_clip, write_video
 from reenact.types import Array
 from support.fakes import FakeRenderer
 
@@ -320,8 +320,10 @@ def test_bad_clips_are_refused_in_one_sentence(
 
 
 @pytest.mark.parametrize("protocol", ["self", "emotions"])
+@pytest.mark.parametrize("bad", ["landmarks", "video", "shape"])
 def test_a_bad_clip_is_refused_before_any_is_drawn(
     protocol: evaluation.Protocol,
+    bad: str,
     clip_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -329,13 +331,24 @@ def test_a_bad_clip_is_refused_before_any_is_drawn(
     folder = shutil.copytree(clip_folder, tmp_path / "clips")
     for suffix in (".mp4", ".npz"):
         shutil.copy(folder / f"portrait__01{suffix}", folder / f"z__01{suffix}")
-    store(folder / "z__01.npz", landmarks=np.zeros((31, 68, 2), np.float32))
+    video, archive = folder / "z__01.mp4", folder / "z__01.npz"
+    if bad == "landmarks":
+        store(archive, landmarks=np.zeros((31, 68, 2), np.float32))
+    elif bad == "video":
+        video.write_bytes(video.read_bytes()[:3000])
+    else:
+        write_video(video, moving_portrait()[0][:, :, :200])
 
     def drawn(*_: object) -> None:
         raise AssertionError("it has begun to draw")
 
     monkeypatch.setattr("reenact.rendering.baselines.CopyRenderer.render", drawn)
-    with pytest.raises(SourceError, match=r"z__01\.npz holds"):
+    sentence = {
+        "landmarks": r"z__01\.npz holds",
+        "video": r"z__01\.mp4 is damaged, or no video",
+        "shape": r"z__01\.mp4 is not square",
+    }
+    with pytest.raises(SourceError, match=sentence[bad]):
         evaluation.evaluate(["copy"], folder, evaluation.EvaluationOptions(protocol=protocol))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reenact.config import FusionSettings, Settings
+from reenact.config import FusionSettings, Settings, TrackingSettings
 from reenact.errors import ConfigError, SourceError
 from reenact.evaluation import wild
 from reenact.evaluation.metrics import Figures
@@ -19,6 +19,7 @@ from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Pose
+from support.fakes import FakeTracker
 
 FRAMES = 60
 
@@ -73,7 +74,7 @@ def short_runs() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def figures(clips: list[Path], short_runs: None) -> dict[str, Figures]:
-    return wild.run(clips, FusionSettings())
+    return wild.run(clips, FusionSettings(), TrackingSettings())
 
 
 def test_whoever_begins_badly_is_followed_within_the_limits(figures: dict[str, Figures]) -> None:
@@ -104,7 +105,7 @@ def test_an_estimator_that_takes_the_first_face_for_the_neutral_is_found_out(
             return self.current
 
     monkeypatch.setattr(wild, "ActorIdentity", FirstFace)
-    naive = wild.run(clips, FusionSettings())
+    naive = wild.run(clips, FusionSettings(), TrackingSettings())
     for kind, figure in (("shut", "offset"), ("open", "right_after_s")):
         before, after = naive[f"all {kind}"][figure], figures[f"all {kind}"][figure]
         assert before is not None
@@ -147,7 +148,35 @@ def test_clips_that_cannot_be_used_are_refused(
 
 def test_it_needs_two_people_and_draws_no_sheet(clips: list[Path]) -> None:
     with pytest.raises(SourceError, match="two people"):
-        wild.run(clips[:1], FusionSettings())
+        wild.run(clips[:1], FusionSettings(), TrackingSettings())
     options = EvaluationOptions(protocol="wild", sheet=clips[0].with_suffix(".png"))
     with pytest.raises(ConfigError, match="leave out --sheet"):
         evaluate([], clips[0].parent, options)
+
+
+def test_it_uses_the_tracker_of_the_settings_and_closes_it(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[object] = []
+
+    class Own(FakeTracker):
+        def close(self) -> None:
+            events.append("closed")
+
+    class Spec:
+        @staticmethod
+        def make(settings: TrackingSettings) -> Own:
+            events.append(settings)
+            return Own(None)
+
+    def fail(clip: object) -> None:
+        raise SourceError("no order")
+
+    specs = {("trackers", "own"): Spec}
+    monkeypatch.setattr(wild, "load", lambda group, name: specs[group, name])
+    monkeypatch.setattr(wild, "orders", fail)
+    settings = Settings()
+    settings.tracking = TrackingSettings(name="own", min_confidence=0.3)
+    with pytest.raises(SourceError, match="no order"):
+        evaluate([], clips[0].parent, EvaluationOptions(protocol="wild", settings=settings))
+    assert events == [settings.tracking, "closed"]

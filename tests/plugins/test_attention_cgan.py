@@ -172,6 +172,19 @@ def test_the_shipped_weights_make_a_video_of_a_photo(tmp_path: Path) -> None:
     assert main([str(tmp_path / "missing.png"), str(video), *options]) == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [*(("--frames", n) for n in ("1", "0", "-3", "2.5")), ("--size", "0"), ("--size", "10")],
+)
+def test_numbers_that_make_no_video_are_refused(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["photo.png", str(tmp_path / "out.mp4"), option, value])
+    assert left.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
 def set_to(layer: nn.Linear | nn.Conv2d, weight: object, bias: object) -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(weight))

@@ -333,6 +333,16 @@ def test_two_weights_of_one_network_are_two_rows_and_a_fold_of_nobody_is_told(
     assert "has no clips of the people in fold 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "value"), [("--size", "0"), ("--size", "48"), ("--count", "0")])
+def test_numbers_that_give_no_figures_are_refused(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        compare(["clips", option, value])
+    assert left.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
 def test_a_side_that_16_frames_cannot_be_doubled_with_is_refused() -> None:
     with pytest.raises(ReenactError, match=r"settings\.size_px"):
         vgan.build_recipe({"train": str(people() / "train"), "val": "x", "size_px": 128})

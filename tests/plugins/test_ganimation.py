@@ -189,6 +189,10 @@ def test_single_units_are_driven_alone_and_read_back(
     height, width = cv2.imread(str(sheet)).shape[:2]
     assert width / height == pytest.approx(9 / 4, rel=0.1)
     assert main([str(tmp_path / "missing.png")]) == 2
+    with pytest.raises(SystemExit) as left:
+        main([str(photo), "--size", "0"])
+    assert left.value.code == 2
+    assert "argument --size: " in capsys.readouterr().err
 
 
 def test_at_intensity_0_no_unit_changes_the_photo() -> None:

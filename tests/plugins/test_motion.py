@@ -28,10 +28,11 @@ from reenact_motion.srvf import (
 )
 from reenact_motion.srvf import inner as l2
 from reenact_motion.texture import AlignedPairs, TextureRecipe, TextureTraining
+from reenact_motion.texture import build_recipe as texture_recipe
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
-from reenact.errors import ReenactError
+from reenact.errors import ConfigError, ReenactError
 from reenact.evaluation.clips import crop_target
 from reenact.evaluation.emotions import emotion_drive
 from reenact.expression.emotions import EMOTIONS, acted_units, emotion_weights
@@ -321,9 +322,25 @@ def test_texture_gan_is_validated_by_emotions_that_the_renderer_asks_for(
         assert np.abs(drawn - shown).mean() < 0.03, emotion  # of another emotion it is over .04
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("landmarks", "fused"),
+        ("fusion", "x"),
+        ("stills", ["x"]),
+        ("cache", "x"),
+        ("still_share", 0.5),
+        ("validation_frames", 2),
+    ],
+)
+def test_texture_gan_refuses_settings_that_it_would_not_read(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"settings\.{key}"):
+        texture_recipe({"train": "nowhere", "val": "nowhere", key: value})
+
+
 def test_texture_gan_trains_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = "batch_size = 2\nsize_px = 64\nwidth = 8\nvalidation_frames = 2\naugmentation = []\n"
+    small = "batch_size = 2\nsize_px = 64\nwidth = 8\naugmentation = []\n"
     small += "frames = 6\nacted_frames = 1\n"  # people of `val` act, too, and are measured
     weights = train_two_steps("texture_gan", tmp_path, small)
     renderer = TEXTURE_GAN.make(RendererSettings(name="texture_gan", weights=str(weights)))

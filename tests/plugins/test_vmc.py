@@ -37,6 +37,7 @@ from pythonosc.udp_client import UDPClient
 from reenact_vmc import protocol
 from reenact_vmc.blend_shapes import action_units as action_units_of
 from reenact_vmc.blend_shapes import read_name
+from reenact_vmc.face import BlendShapeFace
 from reenact_vmc.sink import VmcSink
 from reenact_vmc.source import VmcSource
 
@@ -199,7 +200,12 @@ def test_a_network_that_is_gone_for_a_moment_ends_nothing(
 def test_names_in_any_case_count_and_nonsense_moves_nothing() -> None:
     assert read_name("eyeblinkLEFT") == "EyeBlinkLeft"
     assert read_name("cheekPuff") is None
-    assert not action_units_of({"JawOpen": float("nan"), "MouthLeft": -3.0}).any()
+    nan, ahead = float("nan"), np.eye(3, dtype=np.float32)
+    assert not action_units_of({"JawOpen": nan, "MouthLeft": -3.0}).any()
+    performance = BlendShapeFace().frame({"TongueOut": nan}, ahead).performance
+    assert performance is not None
+    assert performance.landmarks is not None
+    assert performance.landmarks.tongue == 0.0
     assert np.array_equal(protocol.rotation([0.0, 0.0, 0.0, 0.0]), np.eye(3, dtype=np.float32))
 
 

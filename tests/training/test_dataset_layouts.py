@@ -8,7 +8,8 @@ import pytest
 
 from reenact.errors import SourceError
 from reenact.expression.emotions import EMOTIONS
-from reenact.training.dataset_layouts import Item, find_items, held_out_people
+from reenact.targets.clip_files import person_of
+from reenact.training.dataset_layouts import Item, find_items, held_out_people, shot_name
 
 
 def touch(path: Path, text: str = "") -> None:
@@ -78,10 +79,24 @@ def test_other_folders_hold_a_person_each(tmp_path: Path) -> None:
         "anna__talk": "anna",
         "bert__face": "bert",
         "carl": "carl",
-        "carl-webm": "carl-webm",
+        "carl__webm": "carl",
     }
     assert items["bert__face"].kind == "photo"
     assert items["carl"].kind == "video"
+
+
+def test_no_two_files_share_a_name_with_each_other_or_with_a_shot(tmp_path: Path) -> None:
+    below = ["talk.mp4", "talk.jpg", "talk-mp4.mp4", "talk-01.mp4", "talk+01.mp4"]
+    below += ["day/talk.mp4", "day/talk.mov", "day-talk.mp4", "day-talk-mp4.mp4"]
+    for name in below:
+        touch(tmp_path / "anna" / name)
+    for name in ("anna.mp4", "anna.jpg", "anna__+01.mp4", "anna__01.mp4", "tom+eva.mp4"):
+        touch(tmp_path / name)
+    items = find_items(tmp_path)
+    names = [item.name for item in items]
+    shots = [shot_name(name, number) for name in names for number in (1, 2)]
+    assert len({*names, *shots}) == 3 * len(items) == 3 * (len(below) + 5)
+    assert {person_of(name) for name in [*names, *shots]} == {"anna", "tom+eva"}
 
 
 def emotions_of(items: list[Item]) -> dict[str, list[str]]:
@@ -142,6 +157,15 @@ def test_emotionet_photos_have_the_emotion_of_their_action_units(tmp_path: Path)
         handle.write("'http://host/a/absent.jpg', 0, 0, 0, 1, 1, 0\n")
     found = emotions_of(find_items(tmp_path, "emotionet"))
     assert found == {"N_1": ["happy"], "N_2": ["surprised"], "N_3": ["neutral"]}
+
+
+def test_emotionet_names_a_picture_once(tmp_path: Path) -> None:
+    touch(tmp_path / "N_1.jpg")
+    touch(tmp_path / "N_1.png")
+    for table in ("one.csv", "two.csv"):
+        touch(tmp_path / table, "URL, AU 12\n'http://host/N_1.jpg', 1\n'http://host/N_1.png', 0\n")
+    found = [(item.name, item.files[0].name) for item in find_items(tmp_path, "emotionet")]
+    assert found == [("N_1", "N_1.jpg"), ("N_1__png", "N_1.png")]
 
 
 @pytest.mark.parametrize("layout", ["auto", "ckplus", "rafd", "mug", "emotionet"])

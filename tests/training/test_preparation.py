@@ -99,6 +99,21 @@ def test_a_video_with_a_varying_rate_keeps_its_time(
     assert abs(len(decode_clip(written)) - frames) <= 2
 
 
+def test_shots_of_a_video_replace_no_other_video(tmp_path: Path) -> None:
+    def cut(index: int) -> Image:
+        picture = swaying(index % 20)
+        return picture if index < 20 else np.ascontiguousarray(255 - picture[:, ::-1] // 2)
+
+    (tmp_path / "anna").mkdir()
+    write_clip(tmp_path / "anna" / "talk.mp4", frames=40, fps=25, picture=cut)
+    write_clip(tmp_path / "anna" / "talk-01.mp4", frames=25, fps=25, picture=swaying)
+    out = tmp_path / "out"
+    summary = prepare(tmp_path, out, processes=1, size_px=128)
+    lengths = {clip.stem: len(decode_clip(clip)) for clip in out.glob("*.mp4")}
+    assert lengths == {"anna__talk+01": 20, "anna__talk+02": 20, "anna__talk-01": 25}
+    assert (summary.written, summary.people) == (3, 1)
+
+
 def test_landmarks_lie_on_the_face_in_the_crop(prepared: tuple[Path, Summary]) -> None:
     """The pupils are darker than the cheeks under them."""
     out, _ = prepared

@@ -20,7 +20,7 @@ from reenact.rendering.layers import follow_box, in_box
 from reenact.testing.moving_portrait import write_clip
 from reenact.training.augmentation import Still, animate
 from reenact.training.deformation_transfer import load_motions
-from reenact.training.picture_pairs import load_pictures
+from reenact.training.picture_pairs import NeutralPairs, load_pictures
 from reenact.training.sampling import (
     Batches,
     Clip,
@@ -292,6 +292,18 @@ def test_photos_of_people_who_are_held_out_are_not_trained_on(clips: Path, tmp_p
     assert photos(folds=str(folds)) == 4
     assert photos(folds=str(folds), test_fold=1) == 3
     assert photos(val=str(val)) == 4
+
+
+def test_photos_that_are_not_drawn_are_not_counted(clips: Path, tmp_path: Path) -> None:
+    target = portrait_target()
+    cv2.imwrite(str(tmp_path / "s001.jpg"), target.references[0][..., ::-1])
+    np.savez(tmp_path / "s001.npz", landmarks=target.neutral)
+    folds, cache = tmp_path / "folds.json", str(tmp_path / "cache")
+    folds.write_text('{"folds": [["v002"]]}')
+    data = PictureData(str(clips), folds=str(folds), stills=(str(tmp_path),), cache=cache)
+    assert load_pictures(data).description.endswith(", 1 still")
+    assert load_pictures(data, NeutralPairs).description.endswith(", 0 stills")
+    assert load_pictures(replace(data, still_share=0)).description.endswith(", 0 stills")
 
 
 def test_photos_that_cannot_be_read_are_reported(tmp_path: Path) -> None:

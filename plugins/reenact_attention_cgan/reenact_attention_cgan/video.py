@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reenact.cli.arguments import add_size, number
 from reenact.config import RendererSettings
 from reenact.errors import ReenactError
 from reenact.evaluation.emotions import emotion_drive, photo_target
@@ -57,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--emotion", choices=EMOTIONS[1:], default="happy")
     parser.add_argument("--renderer", default="attention_cgan")
     parser.add_argument("--weights", default="", help="weight file; empty: the renderer's own")
-    parser.add_argument("--frames", type=int, default=75)
-    parser.add_argument("--size", type=int, default=256, help="side of the video, px")
+    parser.add_argument("--frames", type=number(int, 3, 10_000), default=75)
+    add_size(parser, "video")
     options = parser.parse_args(arguments)
     try:
         settings = RendererSettings(name=options.renderer, weights=options.weights)

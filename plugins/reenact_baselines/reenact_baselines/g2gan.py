@@ -151,7 +151,7 @@ class G2GANRecipe(Recipe):
 
 
 def build_recipe(settings: Mapping[str, Any]) -> G2GANRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `AdversarialConfig`.
+    """Make the recipe from the `[settings]` of a training file; see `PictureGanConfig`.
 
     Photos are not used: they have no calm picture of the same person.
     """

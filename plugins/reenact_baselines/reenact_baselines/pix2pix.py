@@ -21,10 +21,10 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 
 
 def build_pix2pix(settings: Mapping[str, Any]) -> AdversarialRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `AdversarialConfig`."""
+    """Make the recipe from the `[settings]` of a training file; see `PictureGanConfig`."""
     return build_adversarial("pix2pix", {**DEFAULTS, **settings})
 
 
 def build_cgan(settings: Mapping[str, Any]) -> AdversarialRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `AdversarialConfig`."""
+    """Make the recipe from the `[settings]` of a training file; see `PictureGanConfig`."""
     return build_adversarial("cgan", {**DEFAULTS, "pixel_weight": 0.0, **settings})

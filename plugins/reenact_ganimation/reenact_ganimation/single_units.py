@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from reenact.cli.arguments import add_size
 from reenact.config import RendererSettings
 from reenact.errors import ReenactError
 from reenact.evaluation.contact_sheet import SheetRow, compose
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sheet", type=Path, help="file for the pictures, a .png")
     parser.add_argument("--renderer", default="ganimation")
     parser.add_argument("--weights", default="", help="weight file; empty: the renderer's own")
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures, px")
+    add_size(parser, "pictures")
     options = parser.parse_args(arguments)
     try:
         settings = RendererSettings(name=options.renderer, weights=options.weights)

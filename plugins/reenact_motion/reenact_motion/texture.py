@@ -36,7 +36,7 @@ from reenact.training.adversarial import (
     adam,
     optimizer_step,
 )
-from reenact.training.augmentation import Augmentation, Pair, Rng, augment
+from reenact.training.augmentation import AUGMENTATIONS, Augmentation, Pair, Rng, augment
 from reenact.training.faces.clips import FaceData, LabelledClip, load_acted, load_labelled
 from reenact.training.faces.material import measure_emotions
 from reenact.training.picture_pairs import PictureMaterial
@@ -60,12 +60,14 @@ class TextureTraining(AdversarialConfig):
     Attributes:
         identity_weight: λ₂.
         frames, acted_frames: frames of each clip, see `FaceData`.
+        augmentation: augmentations of the training pairs.
         gain: factor on the generator's change wherever it is used, see `FaceGanConfig` (ours).
     """
 
     identity_weight: NonNegativeFloat = 10.0
     frames: PositiveInt = 60
     acted_frames: NonNegativeInt = 0
+    augmentation: tuple[Augmentation, ...] = AUGMENTATIONS
     gain: PositiveFloat = 1.0
 
 

@@ -22,6 +22,7 @@ from typing import Final
 import numpy as np
 
 from reenact import registry
+from reenact.cli.arguments import COUNT
 from reenact.config import RendererSettings
 from reenact.errors import ModelError, ReenactError
 from reenact.evaluation.contact_sheet import SheetRow, compose
@@ -114,8 +115,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fold", type=int, default=0, help="whose clips are used")
     parser.add_argument("--weights", type=Path, action="append", default=[], help="of a network")
     parser.add_argument("--renderer", action="append", default=[], help="draws MotionGAN's motions")
-    parser.add_argument("--size", type=int, default=64, help="side of the networks' frames, px")
-    parser.add_argument("--count", type=int, default=14, help="videos of each class by a network")
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=(32, 64),
+        default=64,
+        help="side of the networks' frames, px",
+    )
+    parser.add_argument("--count", type=COUNT, default=14, help="videos of each class by a network")
     parser.add_argument(
         "--sheet",
         type=Path,

@@ -44,7 +44,7 @@ class BlendShapeFace:
             acted = np.tensordot(action_units(shapes), action_unit_basis(), 1) + looks(shapes)
             middle = np.array([SIZE[0] / 2, SIZE[1] / 2, 0.0], np.float32)
             points = to_image(self._neutral + acted, Pose(turn, middle, _IOD_PX))
-            tongue = min(max(shapes.get("TongueOut", 0.0), 0.0), 1.0)
+            tongue = float(np.clip(np.nan_to_num(shapes.get("TongueOut", 0.0)), 0.0, 1.0))
             landmarks = Landmarks(points.astype(np.float32), 1.0, SIZE, tongue)
         index, self._count = self._count, self._count + 1
         performance = PerformanceFrame(landmarks, time_s, stored=self._neutral)
