@@ -22,6 +22,9 @@ _MIRRORED_GAP: Final = 0.4
 a mirrored forehead above hair that the edge cuts off, or a second chin on the neck, would be seen
 at once."""
 
+_KNEE: Final = 185
+"""Level from which a brighter one is compressed; cut off at 255, teeth are one white slab."""
+
 _Number = TypeVar("_Number", float, Array)
 
 
@@ -57,16 +60,18 @@ def from_unit(tensor: Array) -> NDArray[np.uint8]:
     return result.reshape(*tensor.shape[:-3], height, width, 3)
 
 
-def is_picture(image: object, shape: tuple[int, ...] | None = None) -> bool:
-    """Return True if this is a picture as the whole program takes it: uint8 (H, W, 3), not empty.
+def below_white(levels: Array) -> NDArray[np.uint8]:
+    """Convert levels of 0 or more to uint8; bright ones approach white as in a camera's picture."""
+    over = np.maximum(levels - _KNEE, 0)
+    room = np.float32(255 - _KNEE)
+    return np.asarray(np.minimum(levels, _KNEE) + room * (1 - np.exp(-over / room)), np.uint8)
 
-    Args:
-        image: anything, such as what a plugin returns.
-        shape: that it must have; None: any.
-    """
+
+def is_picture(image: object) -> bool:
+    """Return True if this, such as what a plugin returns, is uint8 (H, W, 3) and not empty."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or not image.size:
         return False
-    return image.ndim == 3 and image.shape[2] == 3 and shape in (None, image.shape)
+    return image.ndim == 3 and image.shape[2] == 3
 
 
 def turned(image: Image, turns: int) -> Image:

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reenact.imaging import crop_image, even, from_unit, invert_affine, letterbox, to_unit
+from reenact.imaging import (
+    below_white,
+    crop_image,
+    even,
+    from_unit,
+    invert_affine,
+    is_picture,
+    letterbox,
+    to_unit,
+)
 from support.clips import corners, four_colours
 from support.portraits import smooth_picture
 
@@ -110,3 +119,28 @@ def test_a_crop_shows_what_the_affine_says(
     drawn = crop[down[inside], across[inside]].astype(int)
     steepest = max(np.abs(np.diff(picture.astype(int), axis=axis)).max() for axis in (0, 1))
     assert np.abs(drawn - true).max() <= 2 * steepest + 2
+
+
+def test_bright_levels_approach_white_and_stay_apart() -> None:
+    given = np.array([[0, 100, 185], [230, 260, 320], [2000, 1e6, 1e9]], np.float32)
+    found = below_white(given)
+    assert found.dtype == np.uint8
+    assert found[0].tolist() == [0, 100, 185]
+    assert (np.diff(found[1].astype(int)) > 5).all()
+    assert found[1].max() < found[2].min()
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (np.zeros((2, 3, 3), np.uint8), True),
+        (np.zeros((2, 3, 4), np.uint8), False),
+        (np.zeros((2, 3), np.uint8), False),
+        (np.zeros((2, 3, 3), np.float32), False),
+        (np.zeros((0, 3, 3), np.uint8), False),
+        ([[[0, 0, 0]]], False),
+        (None, False),
+    ],
+)
+def test_only_rgb_bytes_are_a_picture(image: object, expected: bool) -> None:
+    assert is_picture(image) == expected

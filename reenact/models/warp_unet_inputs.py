@@ -58,12 +58,15 @@ class MapChannel(IntEnum):
     mouth."""
     SHADING = 11
     """Logarithm of the change of the skin's light, see `SkinShading`; 0 in mouth and eyes."""
+    SHUT_LIDS = 12
+    """Coverage, 0 to 1, by upper lids that have come down."""
 
 
 FLOW: Final = slice(MapChannel.FLOW_X, MapChannel.FLOW_Y + 1)
 ATLAS: Final = slice(MapChannel.ATLAS_X, MapChannel.ATLAS_Z + 1)
 
-MAP_CHANNELS: Final = len(MapChannel)
+MAP_CHANNELS: Final = MapChannel.SHUT_LIDS
+"""Number of channels that the network sees: the first ones."""
 
 
 def network_side(extent: float) -> int:

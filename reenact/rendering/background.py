@@ -38,8 +38,8 @@ _SMOOTHNESS: Final = 30.0
 """Regularisation of the guided filter, in squared grey levels."""
 
 _CAP_ROWS: Final = (0.02, 0.08)
-"""Depths below the picture's upper edge, as shares of the side, between which the width of a head
-that the edge cuts is measured. Nearer to the edge the segmentation is inexact."""
+"""Depths below the picture's upper edge, as shares of the side, between which the narrowing of a
+head that the edge cuts is measured. Nearer to the edge the segmentation is inexact."""
 
 _GAP_RIM_PX: Final = 2.0
 """Distance from such a head's outline within which gaps in the segmentation are kept."""
@@ -149,7 +149,10 @@ def closed_above(
     outline = _outline(person[first_row + depths], depths, float(face[:, 0].mean()))
     if outline is None:
         return picture, person
-    middle, square, slope = outline
+    *head, slope = outline
+    below = picture[first_row:], person[first_row:]
+    middle, half_width = _at_edge(*below, head, max(first, 1), exact)
+    square = half_width**2 - slope  # it was measured a row below the edge
     half_width = math.sqrt(max(square, 0))
     widest = max(half_width, float(np.ptp(face[:, 0])) / 2)
     growth = min(max(_ROUNDING * slope, _MIN_GROWTH * half_width), _MAX_GROWTH * widest)
@@ -185,20 +188,23 @@ def closed_above(
 
 
 def _hair_rows(picture: Image, first_row: int, face: Array) -> int:
-    """Return how many rows below the edge are unlike the forehead, in a face's middle third."""
+    """Return how many rows below the edge are hair, in a face's middle third.
+
+    They end at the last one that is unlike the forehead: hair further up may be as light as skin.
+    """
     (left, top), (right, bottom) = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
     third = (right - left) / 3
     strip = picture[first_row:, max(round(left + third), 0) : round(right - third)].mean(axis=1)
     forehead = max(round(top) - first_row, 1)
     skin = strip[forehead : forehead + max(round((bottom - top) / 10), 1)].mean(axis=0)
     unlike = np.linalg.norm(strip[:forehead] - skin, axis=1)
-    return int(np.argmin(np.append(unlike > unlike.max() / 2, False)))
+    return int(np.flatnonzero(unlike > unlike.max() / 2)[-1]) + 1 if unlike.any() else 0
 
 
 def _outline(
     person: NDArray[np.uint8], depths: NDArray[np.intp], column: float
 ) -> tuple[float, float, float] | None:
-    """Return how a head that the upper edge cuts goes on above it.
+    """Return where a head is that the upper edge cuts, and how its outline narrows there.
 
     The outline is modelled as a parabola: its squared half width is linear in the depth. Medians
     skip rows in which the segmentation has gaps.
@@ -209,12 +215,11 @@ def _outline(
         column: px, inside the head.
 
     Returns:
-        The head's middle, its squared half width at the edge, not above 0 if it ends just below the
-        edge, and the growth of that for each row below; None: it ends further below.
+        The head's first and last column in these rows, and the growth of its squared half width for
+        each row below the edge; None: the head ends further below.
     """
     covered = person > 127
-    edges = np.flatnonzero(np.diff(np.pad(covered[-1], 1).astype(np.int8))).reshape(-1, 2)
-    head = next(((a, b) for a, b in edges if a <= column < b), None)
+    head = next(((a, b) for a, b in _runs(covered[-1]) if a <= column < b), None)
     if head is None or not covered[:, slice(*head)].any(axis=1).all():
         return None
     inside = covered[:, slice(*head)]
@@ -223,8 +228,32 @@ def _outline(
     squares = ((right - left) / 2) ** 2
     half = len(depths) // 2
     slope = float(np.median((squares[-half:] - squares[:half]) / (depths[-half:] - depths[:half])))
-    square = float(np.median(squares - slope * depths))
-    return float(np.median(left + right)) / 2, square, slope
+    return float(np.median(left)), float(np.median(right)), slope
+
+
+def _at_edge(
+    picture: Image, person: NDArray[np.uint8], head: list[float], rows: int, exact: bool
+) -> tuple[float, float]:
+    """Return the middle of a head in a picture's first three rows, and half its width there, px.
+
+    The width follows the picture's own edges, as the segmentation misses the top of a flat crown.
+    It is 0 if the head ends below these rows. `head` has its first and last column further below.
+    """
+    mask = person[: 4 * rows].astype(np.float32) / 255
+    if not exact:
+        reach_px = max(2, round(_RIM * len(picture)))
+        mask = refined(mask, np.ascontiguousarray(picture[: 4 * rows]), reach_px, (0.0, 1.0))
+    runs = _runs(np.median(mask[:3], axis=0) > 0.5)
+    runs = runs[(runs[:, 1] > head[0]) & (runs[:, 0] <= head[1])]
+    middle = sum(head) / 2
+    if not len(runs) or not runs[0, 0] - rows <= middle < runs[-1, 1] + rows:
+        return middle, 0.0
+    return float(runs[0, 0] + runs[-1, 1] - 1) / 2, float(runs[-1, 1] - runs[0, 0]) / 2
+
+
+def _runs(covered: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the runs of True in a row: the first of each and the one after its last, (N, 2)."""
+    return np.flatnonzero(np.diff(np.pad(covered, 1).astype(np.int8))).reshape(-1, 2)
 
 
 def refined(mask: Array, image: Image, reach_px: int, coverage: tuple[float, float]) -> Array:

@@ -39,7 +39,7 @@ from reenact.face.topology import (
     N_SKIN,
     OVAL,
 )
-from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
+from reenact.models.warp_unet_inputs import ATLAS, FLOW, MapChannel
 from reenact.rendering.body_field import out_of_skin, torso_flow
 from reenact.rendering.driven_skin import LooseSkin, inside_outline
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
@@ -167,7 +167,7 @@ class HeadMesh:
         body: Body = HEAD_ALONE,
         teeth_end: float | None = None,
     ) -> Array:
-        """Rasterise the driven head: float32 (side, side, MAP_CHANNELS), see `MapChannel`.
+        """Rasterise the driven head: float32 (side, side, C), see `MapChannel`.
 
         Args:
             reference: (478, 3) landmarks of the reference, crop px.
@@ -191,7 +191,7 @@ class HeadMesh:
         attributes = np.concatenate([displacement, self._atlas], axis=1)
         interpolated = np.moveaxis(interpolate(cells, points, self.triangles, attributes), -1, 0)
         # Channels are contiguous planes, which is the layout that the network takes.
-        planes = np.empty((MAP_CHANNELS, side, side), np.float32)
+        planes = np.empty((len(MapChannel), side, side), np.float32)
         result = np.moveaxis(planes, 0, -1)
         flow, planes[ATLAS] = interpolated[:2], interpolated[2:]
         is_face = planes[MapChannel.SKIN] = np.take(self._is_face, cells) & (cells >= 0)
@@ -251,7 +251,7 @@ def _fill_openings(
     *,
     teeth_end: float | None,
 ) -> None:
-    """Change the flow inside mouth and eyes, and write the channels from MOUTH to SHUT; in place.
+    """Change the flow inside mouth and eyes, and write the channels of openings; in place.
 
     `points` are the (V, 2) driven vertices, in cells; the other arguments are those of
     `HeadMesh.maps`.
@@ -264,12 +264,13 @@ def _fill_openings(
     inside = _Cells(mouth, size_px)
     sources, missing, shut = mouth_sources(inside.places, *faces, poses, teeth_end)
     inside.blend_flow(sources, 1.0, maps)
-    maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
+    maps[..., [MapChannel.UNSEEN_MOUTH, MapChannel.SHUT, MapChannel.SHUT_LIDS]] = 0
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
     if shut > 0:
         maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
     for eye, (lid_loop, coverage) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
         driven = DrivenEye(faces, eye, poses)
+        lid = None
         if driven.comes_down():
             lid = _Cells(region_mask(points, lid_loop, side), size_px)
             lid.blend_flow(driven.lid(lid.sources(maps)), 1.0, maps)
@@ -277,6 +278,8 @@ def _fill_openings(
         sources, trust = driven.inside(inside.places)
         inside.blend_flow(sources, trust, maps)
         maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * (1 - trust)
+        if lid is not None:
+            maps[lid.rows, lid.columns, MapChannel.SHUT_LIDS] = lid.coverage * (1 - trust)
         if trust < 1:
             around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_LIDS), np.uint8), size_px)
             sources, weight = driven.between_lids(around.places, size_px / side)

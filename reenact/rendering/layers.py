@@ -8,7 +8,6 @@ functions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +17,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import (
     canonical_face,
     estimate_pose,
@@ -28,10 +26,11 @@ from reenact.face.geometry import (
     transform_points,
 )
 from reenact.face.glasses import find_glasses
-from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, NOSE_OUTLINE, OVAL
+from reenact.face.topology import NOSE_OUTLINE, OVAL
 from reenact.imaging import LUMA, in_bytes
 from reenact.models.warp_unet_inputs import (
     FLOW,
+    MAP_CHANNELS,
     MAP_STEM,
     NETWORK_PX,
     REPAIR_CELLS,
@@ -49,7 +48,7 @@ from reenact.rendering.mouth_interior import (
     draw_mouth,
     place_teeth,
 )
-from reenact.rendering.openings import teeth_end_of
+from reenact.rendering.openings import shut_copy, teeth_end_of
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 Corner = tuple[int, int]
@@ -78,17 +77,8 @@ _AROUND: Final = np.ones((3, 3), np.uint8)
 _RIM_MOTION: Final = 0.04
 """Motion, in halves of the side, from which the rim of background is transparent."""
 
-_INPAINT_RADIUS_PX: Final = 3
-"""Distance from which the colours over eyes and mouth are taken."""
-
 _MAX_TINT: Final = 0.01
 """Mean difference between the channels and luma, as a share of luma, below which a face is grey."""
-
-_LASH_LINE: Final = 0.15
-"""Share of an eye's opening, below its upper edge, that is the dark line of its lashes."""
-
-_MAX_LASH_LINE: Final = 0.1
-"""Maximum height of that line, as a share of half the eye's width. Drawn eyes open wider."""
 
 _ATLAS_SIDE: Final = 256
 """Side of a mask on the canonical face, px."""
@@ -184,7 +174,7 @@ class Reference:
             background, rimless = np.full_like(picture, 255), people
         worn = find_glasses(picture, landmarks)
         bare = worn.unworn if worn else picture
-        person, shut = (np.dstack([rgb, alpha]) for rgb in (bare, _shut(bare, landmarks)))
+        person, shut = (np.dstack([rgb, alpha]) for rgb in (bare, shut_copy(bare, landmarks)))
         landmarks = visible_lips(landmarks, estimate_pose(landmarks))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
         pose = estimate_pose(points)
@@ -203,24 +193,6 @@ class Reference:
             grey=_is_grey(picture, landmarks),
             glasses=GlassesLayer(picture, worn, points, pose, side_px) if worn else None,
         )
-
-
-def _shut(picture: Image, landmarks: Array) -> Image:
-    """Inpaint eyes and mouth of a picture, uint8 (S, S, 3), from lids and lips (Telea 2004).
-
-    The dark line of the lashes is kept.
-    """
-    below = landmarks.copy()
-    for upper, lower in (RIGHT_EYE, LEFT_EYE):
-        gaps = landmarks[lower] - landmarks[upper]
-        most = _MAX_LASH_LINE / 2 * math.dist(landmarks[upper[0]], landmarks[upper[-1]])
-        heights = np.linalg.norm(gaps, axis=1, keepdims=True)
-        below[upper] += gaps * np.minimum(_LASH_LINE, most / np.maximum(heights, 1e-6))
-    inside = np.zeros(picture.shape[:2], np.uint8)
-    for opening in (EYE_RIGHT, EYE_LEFT, LIPS_INNER):
-        inside |= region_mask(below, opening, len(picture))
-    filled = cv2.inpaint(picture, inside, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA)
-    return np.asarray(filled, np.uint8)
 
 
 def _is_grey(picture: Image, landmarks: Array) -> bool:
@@ -367,11 +339,13 @@ def _draw_shut(person: Image, shut: Image, maps: Array, source: Array) -> None:
     """Draw closed lids and lips in a warped person, uint8 (S, S, 4); in place.
 
     Between them the flow sweeps over the reference's whole eye or all of its teeth, which would
-    show as a bright slit. `source` is the person's source map, in px of the `enlarged` picture.
+    show as a bright slit; on them lashes would stand upright. `source` is the person's source map,
+    in px of the `enlarged` picture.
     """
     if not maps[..., MapChannel.SHUT].any():
         return
     closed = np.asarray(cv2.dilate(maps[..., MapChannel.SHUT], _AROUND), np.float32)
+    closed = np.maximum(closed, maps[..., MapChannel.SHUT_LIDS])
     cells, pixels = _enlarged_box(closed, person)
     box = person[pixels]
     share = cv2.resize(np.ascontiguousarray(closed[cells]), box.shape[1::-1])
@@ -463,8 +437,9 @@ def in_box(picture: Image, corner: Corner, zoom: float) -> Array:
 
 
 def maps_in_box(maps: Array, corner: Corner) -> Array:
-    """Return the repair box of maps, (side, side, C) at half the network's size: (C, B/2, B/2)."""
-    return np.ascontiguousarray(maps[_box(corner, 1 / MAP_STEM)].transpose(2, 0, 1))
+    """Return what the network sees of maps, (side, side, C), in the repair box: (C, B/2, B/2)."""
+    seen = maps[..., :MAP_CHANNELS]
+    return np.ascontiguousarray(seen[_box(corner, 1 / MAP_STEM)].transpose(2, 0, 1))
 
 
 def add_residual(

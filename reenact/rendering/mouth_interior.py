@@ -34,7 +34,7 @@ from reenact.face.topology import (
     OVAL,
     UPPER_LIP,
 )
-from reenact.imaging import LUMA
+from reenact.imaging import LUMA, below_white
 from reenact.types import Array, Image, Pose
 
 MM: Final = 1 / 63
@@ -428,8 +428,8 @@ def draw_mouth(
     lit_from = drive[list(LIPS_INNER), :2] + _SHADOW_MM * teeth[0].towards_gums
     opening = filled_outline(lit_from - (x[0], y[0]), (height, width)) * np.float32(1 / 255)
     light = cv2.resize(_light_between(opening, teeth[0].px_per_mm, colours.shade), size)
-    lit = cv2.multiply(inside, light, scale=colours.exposure, dtype=cv2.CV_8U)
-    filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
+    lit = np.float32(colours.exposure) * light * inside
+    filled = cv2.cvtColor(below_white(lit), cv2.COLOR_RGB2RGBA)
     share = unseen * within_lips(drive, corner, zoom, box)
     box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 

@@ -17,9 +17,18 @@ import cv2
 import numpy as np
 
 from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
-from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.face.geometry import estimate_pose, region_mask, to_face_frame
 from reenact.face.skull import move_rigidly
-from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
+from reenact.face.topology import (
+    EYE_LEFT,
+    EYE_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LIPS_INNER,
+    LOWER_LIP,
+    MOUTH_CORNERS,
+    UPPER_LIP,
+)
 from reenact.imaging import ramp
 from reenact.rendering.mesh_warp import warp_image
 from reenact.types import Array, Image, Pose
@@ -71,6 +80,27 @@ _LIMBUS_BLEND: Final = 0.5
 
 _LID_SHADOW: Final = 0.1
 """Share of the opening's height next to a lid that shows its shadow and lashes."""
+
+_INPAINT_RADIUS_PX: Final = 3
+"""Distance from which the colours over eyes and mouth are taken."""
+
+_LASH_LINE: Final = 0.15
+"""Share of an eye's opening, below its upper edge, that is the dark line of its lashes."""
+
+_MAX_LASH_LINE: Final = 0.1
+"""Maximum height of that line, as a share of half the eye's width. Drawn eyes open wider."""
+
+_LASH_WIDTH: Final = 0.13
+"""Most of the width of lashes on a lid that are removed, as a share of the eye's."""
+
+_LASH_BLUR: Final = 0.02
+"""Blur of what replaces them, likewise."""
+
+_LASH_LEVELS: Final = (8, 24)
+"""Darkness of lashes, levels, from which they begin to be removed, and from which they are."""
+
+_AROUND: Final = np.ones((3, 3), np.uint8)
+"""Kernel that includes a mask's rim."""
 
 LIDS: Final = (
     ([33, 247, 30, 29, 27, 28, 56, 190, 133], RIGHT_EYE[0]),
@@ -209,6 +239,53 @@ def teeth_end_of(picture: Image, landmarks: Array) -> float | None:
     contrast = (rows / np.minimum(above, below))[_INNER_ROWS]
     darkest = int(contrast.argmin())
     return float(depth[_INNER_ROWS][darkest]) if contrast[darkest] < _DARK_GAP else 1.0
+
+
+def shut_copy(picture: Image, landmarks: Array) -> Image:
+    """Return a picture, uint8 (S, S, 3), whose eyes and mouth are shut.
+
+    They are inpainted from lids and lips (Telea 2004). The dark line of the lashes is kept, but
+    lashes of an open eye that stand on its lid, which would point upwards on a shut one, are not.
+    """
+    below = landmarks.copy()
+    for upper, lower in (RIGHT_EYE, LEFT_EYE):
+        gaps = landmarks[lower] - landmarks[upper]
+        most = _MAX_LASH_LINE / 2 * math.dist(landmarks[upper[0]], landmarks[upper[-1]])
+        heights = np.linalg.norm(gaps, axis=1, keepdims=True)
+        below[upper] += gaps * np.minimum(_LASH_LINE, most / np.maximum(heights, 1e-6))
+    inside = np.zeros(picture.shape[:2], np.uint8)
+    for opening in (EYE_RIGHT, EYE_LEFT, LIPS_INNER):
+        inside |= region_mask(below, opening, len(picture))
+    filled = np.asarray(
+        cv2.inpaint(picture, inside, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8
+    )
+    for loop, (upper, _) in zip(LID_LOOPS, (RIGHT_EYE, LEFT_EYE), strict=True):
+        lid = region_mask(landmarks, loop, len(picture)) * np.float32(1 / 255)
+        filled = _without_lashes(filled, lid, landmarks[upper[-1], :2] - landmarks[upper[0], :2])
+    return filled
+
+
+def _without_lashes(picture: Image, lid: Array, along: Array) -> Image:
+    """Remove dark, thin lines across a lid by a morphological closing along it.
+
+    `lid` is its coverage, (S, S), 0 to 1, and `along` (2,) px from one corner of the eye to the
+    other. A lid without such lines hardly changes.
+    """
+    width = float(np.linalg.norm(along))
+    half = max(_LASH_WIDTH * width / 2, 1.0)
+    middle = math.ceil(half)
+    x, y = (round(float(part)) for part in along / width * half)
+    line = np.zeros((2 * middle + 1, 2 * middle + 1), np.uint8)
+    cv2.line(line, (middle - x, middle - y), (middle + x, middle + y), (1,))
+    bare = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, line)
+    soft_px = max(_LASH_BLUR * width, 0.5)
+    lost = cv2.subtract(bare, picture).max(axis=2).astype(np.float32)
+    dark = cv2.GaussianBlur(cv2.dilate(lost, _AROUND), (0, 0), soft_px)
+    low, high = _LASH_LEVELS
+    share = np.clip((dark - low) / (high - low), 0, 1)
+    share *= cv2.GaussianBlur(cv2.dilate(lid, _AROUND), (0, 0), soft_px)
+    bare = cv2.GaussianBlur(bare, (0, 0), soft_px)
+    return np.asarray(cv2.blendLinear(bare, picture, share, 1 - share), np.uint8)
 
 
 class DrivenEye:

@@ -225,3 +225,29 @@ def test_the_cap_of_a_narrow_crown_is_as_flat_as_the_head_is_wide() -> None:
     _, found = closed_above(picture, person, first_row, face)
     rows = np.flatnonzero((found[:first_row] > 0).any(axis=1))
     assert first_row - rows[0] in (4, 5)
+
+
+def test_hair_that_is_as_light_as_skin_at_the_edge_is_mirrored_with_what_is_below() -> None:
+    first_row = 80
+    whole = head((120, 150), (60, 90))
+    striped = np.where(np.indices(whole.shape).sum(0) // 4 % 2, 40, 80)
+    striped[first_row : first_row + 4] = striped[140:] = 190
+    picture = np.where(whole, striped, 230).astype(np.uint8)[..., None].repeat(3, axis=2)
+    person = np.where(whole, 255, 0).astype(np.uint8)
+    closed, found = closed_above(picture, person, first_row, face_at(118, 180))
+    assert (found[:70] > 0).sum() > 500
+    assert (closed[:70, :, 0][found[:70] > 0] < 100).mean() > 0.95, "hair instead of a streak"
+
+
+def test_a_flat_crown_is_as_wide_above_the_edge_as_the_picture_shows_it() -> None:
+    """Its outline further below would end at the edge."""
+    first_row = 80
+    y, x = np.mgrid[:256, :256]
+    whole = ((x - 120) / 60.0) ** 4 + ((y - 140) / 64.0) ** 4 < 1  # cut 4 px below its top
+    round_off = head((120, 141), (60, 59))
+    picture = np.where(whole, 60, 200).astype(np.uint8)[..., None].repeat(3, axis=2)
+    picture[:first_row] = picture[first_row]
+    person = np.where(whole & round_off, 255, 0).astype(np.uint8)
+    person[first_row : first_row + 5][whole[first_row : first_row + 5]] = 200
+    _, found = closed_above(picture, person, first_row, face_at(120, 150))
+    assert (found[first_row - 1] > 0).sum() > 0.8 * whole[first_row].sum()

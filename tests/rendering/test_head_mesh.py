@@ -16,7 +16,7 @@ from reenact.face.geometry import (
 )
 from reenact.face.skull import rings
 from reenact.face.topology import N_LANDMARKS, OVAL
-from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, MapChannel
+from reenact.models.warp_unet_inputs import FLOW, MapChannel
 from reenact.rendering.head_mesh import head_mesh, steadied
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise, warp_image
 from reenact.types import Array, Body, Pose
@@ -79,7 +79,7 @@ def test_each_cell_has_the_nearest_triangle_over_its_centre(seed: int) -> None:
 def test_the_same_face_is_not_moved() -> None:
     points, _ = posed_face(10)
     maps = head_mesh().maps(points, points, 256, 128)
-    assert maps.shape == (128, 128, MAP_CHANNELS)
+    assert maps.shape == (128, 128, len(MapChannel))
     assert np.abs(maps[..., FLOW]).max() < 1e-3
     assert 0.08 < maps[..., MapChannel.SKIN].mean() < 0.4  # the face's share of the crop
     assert maps[..., MapChannel.EYES].max() == pytest.approx(1)  # eyes are open

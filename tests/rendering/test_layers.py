@@ -14,11 +14,12 @@ from reenact.face.geometry import (
 )
 from reenact.face.regions import LID_INDEX
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
-from reenact.models.warp_unet_inputs import ATLAS, MAP_CHANNELS, MapChannel
+from reenact.models.warp_unet_inputs import ATLAS, MapChannel
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.rendering.mouth_interior import MouthColours
+from reenact.rendering.openings import LID_LOOPS
 from reenact.types import Array, Image, Pose
 
 SIDE = 128
@@ -57,7 +58,7 @@ def shown_beside_a_disc(
     """
     down, across = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
     disc = np.hypot(across - middle, down - middle) < 0.25
-    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    maps = np.zeros((SIDE, SIDE, len(MapChannel)), np.float32)
     maps[..., MapChannel.SKIN] = disc | nose
     maps[..., ATLAS] = np.where(disc[..., None], SOMEWHERE[NOSE_TIP], SOMEWHERE[CHEEK]) / 2
     source = np.where(disc, 1 / 6, 1 / 6 + jump)
@@ -92,7 +93,7 @@ def test_a_cheek_that_is_stretched_is_not_torn(size: int) -> None:
     """The flow is steep up to the outline, but does not jump there."""
     across = np.broadcast_to((np.arange(SIDE) + 0.5) / SIDE, (SIDE, SIDE))
     face = across > 0.5
-    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    maps = np.zeros((SIDE, SIDE, len(MapChannel)), np.float32)
     maps[..., MapChannel.SKIN] = face
     maps[..., MapChannel.FLOW_X] = 2 * (0.5 - across) * np.where(face, 0.6, 0.0)
     reference = stripes(size)
@@ -155,6 +156,30 @@ def test_large_eyes_have_no_thicker_lashes() -> None:
     assert (shut[inside, 1] > 100).mean() < 0.03
 
 
+@pytest.mark.parametrize("roll", [0.0, 0.4])
+def test_lashes_of_an_open_eye_do_not_stand_upright_on_its_shut_lid(roll: float) -> None:
+    """They are dark lines across the lid, on skin that becomes darker towards the brow."""
+    pose = Pose(rotation_matrix(np.array([0, 0, roll], np.float32)), MIDDLE, 60.0)
+    shown, shut = (to_image(with_eyes(opened), pose) for opened in (1.0, 0.0))
+    rows, columns = np.indices((512, 512))
+    along = columns * np.cos(roll) + rows * np.sin(roll)
+    skin = 150 + (rows * np.cos(roll) - columns * np.sin(roll))[..., None] / 8
+    lid = np.max([region_mask(2 * shown, loop, 512) for loop in LID_LOOPS], axis=0) > 127
+    lashes = lid & (along % 9 < 3)
+    picture = np.where(lashes[..., None], 60, skin).astype(np.uint8).repeat(3, axis=2)
+    drawn = []
+    for photo in (picture, skin.astype(np.uint8).repeat(3, axis=2)):
+        reference = Reference.of(photo, np.full((64, 64), 255, np.uint8), 2 * shown)
+        for drive in (shown, shut):
+            maps = head_mesh().maps(shown, drive, 256, SIDE, poses=(pose, pose))
+            drawn.append(composed(reference, maps, drive)[..., 0].astype(int))
+    lid = np.max([region_mask(2 * shut, loop, 512) for loop in LID_LOOPS], axis=0) > 250
+    (still, closed), (still_bare, closed_bare) = drawn[:2], drawn[2:]
+    assert np.abs(still - still_bare)[lashes].mean() > 60, "an open eye keeps them"
+    assert np.abs(closed - closed_bare)[lid].mean() < 12
+    assert np.abs(closed_bare - skin[..., 0])[lid].mean() < 12, "a lid without them is kept"
+
+
 @pytest.mark.parametrize("roll", [0.15, 0.3])
 def test_the_line_between_shut_lids_has_no_steps(roll: float) -> None:
     pose = Pose(rotation_matrix(np.array([0, 0, roll], np.float32)), MIDDLE, 60.0)
@@ -175,7 +200,7 @@ def test_the_line_between_shut_lids_has_no_steps(roll: float) -> None:
 
 def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
     reference = stripes(256)
-    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    maps = np.zeros((SIDE, SIDE, len(MapChannel)), np.float32)
     picture = composed(reference, maps)
     np.testing.assert_allclose(picture, reference.person[..., :3], atol=60)
     np.testing.assert_array_equal(picture[:, 40], reference.person[:, 40, :3])
@@ -184,7 +209,7 @@ def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
 def test_a_person_who_has_moved_leaves_the_rim_of_the_wall_behind() -> None:
     reference = stripes(256)
     reference.rimless[:, : 40 * len(reference.rimless) // 256] = 0
-    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    maps = np.zeros((SIDE, SIDE, len(MapChannel)), np.float32)
     shown = {}
     for shift in (0.0, -0.125):  # halves of the side; the person moves to the right
         maps[..., MapChannel.FLOW_X] = shift

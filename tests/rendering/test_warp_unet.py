@@ -299,7 +299,7 @@ def test_the_person_is_laid_over_the_background() -> None:
     picture = rng.integers(0, 255, (NETWORK_PX, NETWORK_PX, 3), np.uint8)
     share = np.full((NETWORK_PX, NETWORK_PX), 255, np.uint8)
     share[:, :80] = 0
-    maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
+    maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, len(MapChannel)), np.float32)
     person = np.dstack([picture, share])
     face, wall = canonical_face(), np.zeros_like(picture)
     pose = estimate_pose(face)
