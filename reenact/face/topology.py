@@ -63,6 +63,9 @@ OUTER_EYE_CORNERS: Final = (EYE_CORNERS_RIGHT[0], EYE_CORNERS_LEFT[1])
 MOUTH_CORNERS: Final = (61, 291)
 """The right corner, then the left one."""
 
+NOSE_BRIDGE: Final = 168
+"""Between the eyes."""
+
 NOSE_BASE: Final = 2
 CHIN: Final = 152
 UPPER_LIP: Final = 13

@@ -22,7 +22,7 @@ from reenact.face.geometry import (
     mirrored,
     yaw_sine,
 )
-from reenact.face.topology import CHIN, NOSE_BASE
+from reenact.face.topology import CHIN, NOSE_BASE, NOSE_BRIDGE
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.head_mesh import head_mesh
@@ -68,6 +68,16 @@ _HAIR_EDGE: Final = np.ones((5, 5), np.uint8)
 
 _RIM: Final = np.ones((5, 5), np.uint8)
 """Kernel, in px, that erodes a person: the px around it are mixed with the wall."""
+
+_BESIDE_FACE: Final = np.ones((7, 7), np.uint8)
+"""Kernel, in px, that dilates a face to where its colours end."""
+
+_STRAY_DILATION: Final = np.ones((7, 7), np.uint8)
+"""Kernel, in cells, that dilates the photographed cheek beside the driven one."""
+
+_OUTLINE_BLUR: Final = (7, 7)
+_OUTLINE_SLOPE: Final = 8.0
+"""Kernel that smooths the driven outline, in cells, and the slope of the edge that is drawn."""
 
 _CHEEK: Final = (0.15, 0.7)
 """Range of distances from a face's middle, iod, in which the light on its sides is compared."""
@@ -189,6 +199,41 @@ def photographed_face(reference: Reference) -> NDArray[np.uint8]:
     points = (reference.landmarks - shift) / np.float32(scale)
     shown = rasterise(points[:, :2], head_mesh().face_triangles, side, points[:, 2]) >= 0
     return np.asarray(cv2.dilate(shown * np.uint8(255), _AROUND_FACE), np.uint8)
+
+
+def behind_face(face: NDArray[np.uint8], side_px: int) -> NDArray[np.int64]:
+    """Return for each px of a reference the nearest one beside its face, as a flat index, (S, S).
+
+    Args:
+        face: from `photographed_face`.
+        side_px: side of the reference, S.
+    """
+    shown = np.asarray(cv2.resize(face, (side_px, side_px)), np.uint8)
+    return _nearest(np.asarray(cv2.dilate(shown, _BESIDE_FACE) == 0))
+
+
+def stray_cheek(
+    maps: Array, face: NDArray[np.uint8], drive: Array, pose: Pose, side_px: int
+) -> Array:
+    """Return where the photographed cheek would be drawn beside the driven one, (S, S), 0 to 1.
+
+    A turned face reaches beyond its landmarks, so that what is beside them is still its cheek.
+
+    Args:
+        maps: the photo's.
+        face: from `photographed_face`.
+        drive: (478, 3) driven landmarks, in the network's px.
+        pose: their pose.
+        side_px: side of the picture, S.
+    """
+    side = len(maps)
+    skin = maps[..., MapChannel.SKIN]
+    cheek = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW]))) * np.float32(1 / 255)
+    rows = _above(drive[CHIN, :2], pose, side) * (1 - _above(drive[NOSE_BRIDGE, :2], pose, side))
+    stray = cv2.blur(cv2.dilate(cheek * (1 - skin), _STRAY_DILATION), (5, 5)) * rows
+    beside = cv2.resize(cv2.blur(skin, _OUTLINE_BLUR), (side_px, side_px))
+    beside = np.clip(_OUTLINE_SLOPE * (np.float32(0.46) - beside), 0, 1)
+    return np.asarray(cv2.resize(stray, (side_px, side_px)) * beside, np.float32)
 
 
 def own_hair(maps: Array, face: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Array:

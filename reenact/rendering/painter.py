@@ -12,16 +12,26 @@ from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.far_side import (
+    behind_face,
     far_share,
     is_turned,
     mirror_image,
     own_hair,
     photographed_face,
     remaining_turn,
+    stray_cheek,
     turns_back,
 )
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference, blur_edges, enlarged, lay_over, move_person, reduced
+from reenact.rendering.layers import (
+    ZOOM,
+    Reference,
+    blur_edges,
+    enlarged,
+    lay_over,
+    move_person,
+    reduced,
+)
 from reenact.rendering.mesh_warp import warp_image
 from reenact.rendering.tongue import draw_tongue
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
@@ -52,9 +62,13 @@ class Painter:
         self.grey = reference.grey
         self._fine = enlarged(reference.person)
         self._mirror: tuple[Reference, Image, NDArray[np.uint8]] | None = None
+        self._stray: Array | None = None
         if is_turned(reference.pose):
             mirror = mirror_image(reference)
-            self._mirror = mirror, enlarged(mirror.person), photographed_face(reference)
+            face = photographed_face(reference)
+            self._mirror = mirror, enlarged(mirror.person), face
+            self._behind = behind_face(face, len(reference.person))
+            self._behind_face = self._without_face(reference.person)
 
     def paint(
         self,
@@ -83,14 +97,16 @@ class Painter:
         maps[..., FLOW] *= self._edge_fade
         _stretch_to_floor(maps[..., MapChannel.FLOW_Y])
         person, source, torn = move_person(self._fine, reference, maps, drive, pose)
-        self._sources, self._torn = [source], torn
+        self._sources, self._torn, self._stray = [source], torn, None
         if self._mirror is not None and turns_back(reference.pose, pose):
             mirror, fine, face = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, pose, turn) * np.squeeze(self._edge_fade)
+            alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
+            self._stray = stray_cheek(maps, face, drive, pose, len(person))
+            person = self._drawn_behind(person, self._behind_face, self._stray)
             if share.any():
-                alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
                 share *= 1 - own_hair(maps, face, alpha)
                 share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
                 mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
@@ -113,16 +129,30 @@ class Painter:
                 [self._reference] if self._mirror is None else [self._reference, self._mirror[0]]
             )
             alphas, sources = [reference.rimless for reference in drawn], self._sources
+            alpha = np.ascontiguousarray(self._reference.rimless[::ZOOM, ::ZOOM])
         else:
             alphas = [alpha, np.ascontiguousarray(alpha[:, ::-1])]
             sources = [reduced(source) for source in self._sources]
         result, *others = map(warp_image, alphas, sources)
+        if self._stray is not None:
+            result = self._drawn_behind(result, self._without_face(alpha), self._stray)
         if self._reference.on_white:
             blur_edges(result, self._torn)
         if not others:
             return result
         (mirrored,) = others
         return np.asarray(cv2.blendLinear(mirrored, result, self._share, 1 - self._share), np.uint8)
+
+    def _without_face(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a picture or alpha of the reference with what is beside the face in its place."""
+        return picture.reshape(-1, *picture.shape[2:])[self._behind]
+
+    def _drawn_behind(
+        self, drawn: NDArray[np.uint8], behind: NDArray[np.uint8], stray: Array
+    ) -> NDArray[np.uint8]:
+        """Return a warped picture or alpha without the photographed cheek beside the driven one."""
+        moved = warp_image(behind, reduced(self._sources[0]))
+        return np.asarray(cv2.blendLinear(moved, drawn, stray, 1 - stray), np.uint8)
 
 
 def _joined(mirrored: Image, photo: Image, share: Array) -> tuple[Image, Array]:

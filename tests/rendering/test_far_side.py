@@ -8,8 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.face.geometry import canonical_face, rotation_matrix, to_image, yaw_sine
-from reenact.face.topology import NOSE_BASE
+from reenact.face.geometry import (
+    canonical_face,
+    region_mask,
+    rotation_matrix,
+    to_image,
+    yaw_sine,
+)
+from reenact.face.topology import CHIN, NOSE_BASE, OVAL
 from reenact.models.warp_unet_inputs import FLOW, MapChannel
 from reenact.rendering.far_side import far_share, mirror_image
 from reenact.rendering.head_mesh import head_mesh
@@ -169,3 +175,24 @@ def test_the_mirror_image_takes_no_wall_along() -> None:
     shown = mirror[mirror[..., 3] > 0, :3].astype(int)
     assert len(shown) > 5000
     assert np.abs(shown - WALL).max(axis=-1).min() > 60
+
+
+@pytest.mark.parametrize("hair", [None, (60, 160, 60)])
+@pytest.mark.parametrize("away_deg", [40, -40])
+def test_no_cheek_of_the_photo_is_left_beside_the_driven_one(
+    hair: Colour | None, away_deg: float
+) -> None:
+    photo = photo_of(turned(away_deg), hair=hair)
+    pose = turned(np.sign(away_deg) * 8)
+    points = to_image(canonical_face(), pose)
+    painter = Painter(photo)
+    picture = painter.paint(points, pose)[0].astype(int)
+    alpha = painter.moved(None)
+    face = cv2.dilate(region_mask(points, OVAL, SIZE), np.ones((7, 7), np.uint8))
+    rows, columns = np.indices((SIZE, SIZE))
+    beside = (face == 0) & (np.sign(away_deg) * (columns - 128) < 0)
+    beside &= (rows > points[NOSE_BASE, 1]) & (rows < points[CHIN, 1])
+    is_skin = (picture[..., 0] > 110) & (picture[..., 1] < 140)
+    assert (is_skin & beside).sum() < 15
+    if hair is None:
+        assert (alpha[beside] > 127).sum() < 15
