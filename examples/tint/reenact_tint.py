@@ -205,11 +205,14 @@ def train_on_target(
     """Train on one target; satisfies `targets.target_training.TargetTrainer`."""
     from reenact.training.loop import LoopOptions, train
 
-    if not resume:
-        shutil.rmtree(options.folder, ignore_errors=True)
     learned, held_out = Pairs(footage, (0.0, 0.7)), Pairs(footage, (0.8, 1.0))
     recipe = TintRecipe(learned, held_out, start, batch=8)
+    if not resume:
+        shutil.rmtree(options.folder, ignore_errors=True)
     before = recipe.validate(recipe.networks[NAME].to(options.device))
+    kept = options.folder / "best.safetensors"
+    # Measured again, because the footage may have changed since.
+    best = recipe.validate(load_network(kept).to(options.device)) if kept.is_file() else {}
     loop = LoopOptions(
         options.folder,
         steps=options.steps or 300,
@@ -219,11 +222,10 @@ def train_on_target(
         workers=0,
         ema=0.9,
     )
-    outcome = train(recipe, loop, resume, stop)
+    outcome = train(recipe, loop, resume, stop, best=best)
     after = outcome.best or before
     better = after["score"] > before["score"]
-    weights = options.folder / "best.safetensors" if better else None
-    return TrainingOutcome(before, after, weights, outcome.stopped)
+    return TrainingOutcome(before, after, kept if better else None, outcome.stopped)
 
 
 def _target(clip: Footage) -> Target:

@@ -5,7 +5,6 @@ Heavy modules are imported where they are used, so that `reenact --help` answers
 
 from __future__ import annotations
 
-import tempfile
 from argparse import Namespace
 from contextlib import closing
 from itertools import chain, takewhile
@@ -38,9 +37,9 @@ def create(arguments: Namespace) -> None:
             raise TargetError("The landmarks say which face it is; leave --face out.")
         landmarks = read_manual_landmarks(arguments.landmarks)
     notes = {"consent": ask_consent(arguments.name, arguments.yes)}
-    with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
-        footage = Path(scratch) / "footage"
-        sources = _with_take(arguments, Path(scratch))
+    with quiet_native_libraries(), store.scratch() as scratch:
+        footage = scratch / "footage"
+        sources = _with_take(arguments, scratch)
         with closing(still_tracker()) as tracker:
             target = create_target(
                 arguments.name,
@@ -75,10 +74,12 @@ def train(arguments: Namespace) -> int:
     store = _store()
     device = choose_device(arguments.device)
     store.check_idle(arguments.name)  # before the camera records
-    with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
-        if sources := _with_take(arguments, Path(scratch)):
+    with quiet_native_libraries(), store.scratch() as scratch:
+        if sources := _with_take(arguments, scratch):
             with closing(still_tracker()) as tracker:
-                add_footage(store, arguments.name, sources, tracker)
+                add_footage(store, arguments.name, sources, tracker, face=arguments.face)
+        elif arguments.face is not None:
+            raise TargetError("--face is for new videos; add --from or --camera, or leave it out.")
 
     def begun(preview: Path) -> None:
         print(f"Preview, if the generator draws one: {preview}")

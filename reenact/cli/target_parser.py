@@ -94,14 +94,7 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         help="photos or videos of one face",
     )
     _add_camera(create, material, "record your own face, and make the target of it")
-    create.add_argument(
-        "--face",
-        type=_face,
-        default="largest",
-        metavar="N|largest|centre",
-        help="which face to take from a picture or video of several: largest, centre, or a number "
-        "counted from the left, from 0 (default: %(default)s)",
-    )
+    _add_face(create, "largest", "%(default)s")
     create.add_argument(
         "--landmarks",
         type=expanded,
@@ -137,6 +130,18 @@ def _add_camera(
     )
 
 
+def _add_face(parser: argparse.ArgumentParser, default: str | None, told: str) -> None:
+    """Add --face; `told` says in the help what the default is."""
+    parser.add_argument(
+        "--face",
+        type=_face,
+        default=default,
+        metavar="N|largest|centre",
+        help="which face to take from a picture or video of several: largest, centre, or a number "
+        f"counted from the left, from 0 (default: {told})",
+    )
+
+
 def _face(text: str) -> str:
     """Parse a choice among several faces, in the words of the setting `tracking.face`."""
     if not re.fullmatch(FACE, text):
@@ -158,7 +163,8 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
     )
     train.usage = (
         "%(prog)s [-h] NAME [--minutes M] [--from VIDEO [VIDEO ...]] [--camera [SOURCE]] "
-        "[--seconds S] [--renderer NAME] [--device {auto,cpu,cuda}] [--resume]"
+        "[--seconds S] [--face N|largest|centre] [--renderer NAME] [--device {auto,cpu,cuda}] "
+        "[--resume]"
     )
     train.add_argument("name", metavar="NAME")
     train.add_argument(
@@ -180,6 +186,7 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         "with the same name",
     )
     _add_camera(train, train, "record more of the same face")
+    _add_face(train, None, "as the target was created")
     train.add_argument(
         "--renderer",
         metavar="NAME",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mimetypes
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from PIL import ImageOps
+from PIL import ImageCms, ImageOps
 
 from reenact.errors import NotAPictureError, SourceError
 from reenact.imaging import limited
@@ -47,9 +48,11 @@ class CutOut(NamedTuple):
 def read_image(path: str | Path) -> Image:
     """Read a picture as uint8 (H, W, 3) RGB: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM.
 
-    The EXIF orientation is applied. Grey and palette pictures become RGB, and 16 bits become 8.
-    Transparent parts are composited on white. An animation gives its first frame. A picture with a
-    side over `MAX_SIDE_PX` is scaled down to it. Any thread may call.
+    The EXIF orientation is applied. Colours with an ICC profile, such as Display P3, become sRGB;
+    the profile of a palette, and of grey with 16 bits or alpha, is ignored. Grey and palette
+    pictures become RGB, and 16 bits become 8. Transparent parts are composited on white. An
+    animation gives its first frame. A picture with a side over `MAX_SIDE_PX` is scaled down to it.
+    Any thread may call.
 
     Raises:
         NotAPictureError: the file is not a picture.
@@ -99,7 +102,7 @@ def on_white(rgba: NDArray[np.uint8]) -> Image:
 def _decoded(file: BinaryIO, path: Path) -> CutOut:
     try:
         with PIL.Image.open(file, formats=_FORMATS) as stored:
-            return _to_rgb(ImageOps.exif_transpose(stored))
+            return _to_rgb(_to_srgb(ImageOps.exif_transpose(stored)))
     except PIL.Image.DecompressionBombError as error:
         raise SourceError(
             f"{path.name} has more than 179 million pixels; scale it down in another program first."
@@ -120,6 +123,26 @@ def _why_not_a_picture(file: BinaryIO, path: Path) -> SourceError:
             f"{path.name} is a video, not a picture; use a picture, or as a source video:{path}."
         )
     return NotAPictureError(f"{path.name} is not a picture, or is damaged; use a JPEG or PNG.")
+
+
+def _to_srgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Convert colours by the picture's ICC profile; without one that fits, return it as it is."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return picture
+    # The conversion would forget which colour is transparent.
+    coloured = picture.convert("RGBA") if picture.has_transparency_data else picture
+    try:
+        transform = ImageCms.buildTransform(
+            io.BytesIO(profile),
+            ImageCms.createProfile("sRGB"),
+            coloured.mode,
+            "RGBA" if coloured.mode == "RGBA" else "RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except ImageCms.PyCMSError:
+        return picture
+    return transform.apply(coloured)
 
 
 def _to_rgb(picture: PIL.Image.Image) -> CutOut:

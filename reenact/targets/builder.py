@@ -127,7 +127,8 @@ def create_target(
         paths: photos, videos, or both.
         tracker: preferably one for still pictures (`static`); reset here.
         face: which of several faces in a picture, in the words of `tracking.face`; in a video the
-            last one if there are fewer. A photo of one face beside others needs no choice.
+            last one if there are fewer. A photo of one face beside others needs no choice. Stored
+            in the metadata, for videos that are added later.
         metadata: further notes to store with the target.
         landmarks: (478, 3) px landmarks of the only photo, or some of its points by name, for faces
             that the tracker does not recognise; see `manual_landmarks.fit_landmarks`.
@@ -154,6 +155,8 @@ def create_target(
     notes = {"from": ", ".join(file_name(Path(path)) for path in paths)}
     if isinstance(landmarks, Mapping):
         notes["expressions"] = "relative"  # drawn eyes are large, not wide open
+    if face != "largest":
+        notes["face"] = face
     target = _assemble(name, material, tracker, notes | dict(metadata or {}))
     _check_turn(target)
     if footage is not None:

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -37,6 +38,9 @@ FOOTAGE: Final = "footage"
 """Subfolder of a target with the clips that it can be trained on. It is never exported."""
 
 _LOCK: Final = "training.lock"
+
+_LEFT_S: Final = 86400.0
+"""A temporary folder that has not changed for this long was left by a killed program."""
 
 
 class TargetStore:
@@ -76,6 +80,22 @@ class TargetStore:
                 raise TargetError(f"The target {name} cannot be stored: {error}") from error
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Return a context with a temporary folder, in which a new target's footage may be made.
+
+        What killed programs left more than a day ago is removed. Entering raises TargetError if the
+        folder of the targets cannot be written.
+        """
+        for left in (*self.folder.glob(".new-*"), *self.folder.glob(".old-*")):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT_S:
+                    shutil.rmtree(left)
+        with self.writing():
+            made = tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder)
+        with made as folder:
+            yield Path(folder)
 
     def check_free(self, name: str) -> None:
         """Raise TargetError unless a target of this name can be stored."""

@@ -6,11 +6,13 @@ weights before. `reenact evaluate --target-training` calls the same trainers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from reenact.config import FACE
 from reenact.errors import PluginError, TargetError, counted, quoted
 from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
@@ -22,7 +24,7 @@ SIZE_PX: Final = 256
 """Side of the pictures that are trained on; the weights serve at every size."""
 
 MIN_FRAMES: Final = 24
-"""Minimum number of frames with a face to train on."""
+"""Minimum number of frames with a face to train on, in one clip."""
 
 _TRAINING: Final = "training"
 
@@ -118,21 +120,41 @@ def preview_path(folder: Path) -> Path:
     return folder / "preview.png"
 
 
+def check_footage(footage: Sequence[Footage]) -> None:
+    """Raise TargetError if no clip is long enough to train on."""
+    if max(map(len, footage), default=0) < MIN_FRAMES:
+        raise TargetError(
+            f"There are fewer than {MIN_FRAMES} frames of this target to train on. Use --from "
+            "VIDEO to give half a minute of video in which it speaks, blinks and turns its head."
+        )
+
+
 def training_folder(store: TargetStore, name: str) -> Path:
     """Return where the training of a target keeps its state and preview."""
     return store.folder_of(name) / _TRAINING
 
 
-def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: Tracker) -> None:
+def add_footage(
+    store: TargetStore,
+    name: str,
+    videos: Sequence[Path],
+    tracker: Tracker,
+    *,
+    face: str | None = None,
+) -> None:
     """Add videos of the same face to a target's footage; clips with the same names are replaced.
+
+    `face` chooses one of several as in `builder.create_target`; None: as it was chosen there.
 
     Raises ReenactError if there is no such target, it is being trained, or a video cannot be read,
     shows no face in two pictures, or cannot be stored. Nothing is stored unless all can be read.
     """
     folder = store.folder_of(name) / FOOTAGE
     with store.training(name):
-        side_px = store.load(name).crop_size
-        scanned = [scan_video(video, tracker) for video in videos]
+        target = store.load(name)
+        rule = target.metadata.get("face", "") if face is None else face
+        rule = rule if re.fullmatch(FACE, rule) else "largest"
+        scanned = [scan_video(video, tracker, rule) for video in videos]
         for faces in scanned:
             if len(faces.faces) < 2:
                 raise TargetError(
@@ -140,7 +162,7 @@ def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: 
                     "training needs a video, best of half a minute."
                 )
         for faces, clip in zip(scanned, clip_names(videos), strict=True):
-            write_footage(faces, folder, clip, side_px, tracker)
+            write_footage(faces, folder, clip, target.crop_size, tracker)
 
 
 def train_target(
@@ -192,6 +214,7 @@ def train_target(
             f"replace them. Train a copy: `reenact target export {quoted(name)} FILE`, then "
             "`reenact target import FILE --name NEW`."
         )
+    check_footage(footage)
     options = TrainingOptions(training_folder(store, name), minutes, steps, SIZE_PX, device)
     if resume and not options.folder.is_dir():
         raise TargetError(f"{name} has no training to resume; leave out --resume.")

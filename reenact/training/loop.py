@@ -144,6 +144,8 @@ def train(
     options: LoopOptions,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    *,
+    best: Mapping[str, float] | None = None,
 ) -> TrainingOutcome:
     """Train until the steps or the minutes are used up, or until `stop` returns True.
 
@@ -151,6 +153,9 @@ def train(
     stops it without that; it is raised only if there was no validation yet. The best weights so far
     are in `folder/best.safetensors`, the state for resuming in `folder/state.safetensors`.
     The recipe's networks are moved to the device.
+
+    `best` replaces the stored figures of the best weights in a resumed training, which mean nothing
+    if the held-out data has changed since.
 
     Raises ReenactError if the folder cannot be written, another process trains in it, there is
     nothing to resume, or the training diverged.
@@ -160,11 +165,17 @@ def train(
     _make_folder(options.folder)
     # One lock for all processes of a training.
     with _lock(options.folder) if fabric.is_global_zero else nullcontext():
-        return _train(recipe, options, fabric, resume, stop)
+        return _train(recipe, options, fabric, resume, stop, best=best)
 
 
 def _train(
-    recipe: Recipe, options: LoopOptions, fabric: Fabric, resume: bool, stop: Callable[[], bool]
+    recipe: Recipe,
+    options: LoopOptions,
+    fabric: Fabric,
+    resume: bool,
+    stop: Callable[[], bool],
+    *,
+    best: Mapping[str, float] | None,
 ) -> TrainingOutcome:
     for network in recipe.networks.values():
         network.to(fabric.device)
@@ -173,6 +184,7 @@ def _train(
     )
     if resume:
         state.load()
+        state.best = state.best if best is None else dict(best)
     elif fabric.is_global_zero:
         check_folder(options.folder, resume)
     if fabric.world_size > 1:
@@ -193,8 +205,8 @@ def _train(
     if stopped and fabric.is_global_zero:
         log.warning("%s", text)
     fabric.barrier()
-    best = state.best if fabric.is_global_zero else {}
-    return TrainingOutcome(best, state.step, stopped)
+    figures = state.best if fabric.is_global_zero else {}
+    return TrainingOutcome(figures, state.step, stopped)
 
 
 def _launch(device: str) -> Fabric:

@@ -96,6 +96,15 @@ def test_a_face_is_chosen_by_a_number_or_a_word(capsys: pytest.CaptureFixture[st
         assert f"{face} is neither largest nor centre nor a number" in capsys.readouterr().err
 
 
+def test_a_face_is_chosen_for_new_videos_only(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["target", "train", "ada"]
+    assert build_parser().parse_args(words).face is None
+    assert build_parser().parse_args([*words, "--face", "1"]).face == "1"
+    TargetStore().create(replace(portrait_target(), name="ada"))
+    assert main([*words, "--face", "1"]) == 2
+    assert "--face is for new videos" in capsys.readouterr().err
+
+
 def test_a_face_of_a_group_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The one that is told to be the largest, or another."""
     photo = str(save_astronaut(tmp_path, beside=True))

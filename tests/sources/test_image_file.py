@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -11,12 +12,20 @@ import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ImageCms
 
 from reenact.errors import SourceError
 from reenact.sources import image_file as pictures
 from reenact.sources.image_file import read_cut_out, read_image
 from support.clips import corners, four_colours, numbered_picture, png_claiming, write_png
 from support.portraits import write_jpeg
+
+P3_PRIMARIES = {
+    b"rXYZ": (0.51512, 0.24120, -0.00105),
+    b"gXYZ": (0.29198, 0.69225, 0.04189),
+    b"bXYZ": (0.15710, 0.06657, 0.78407),
+}
+"""X, Y and Z of the primaries of Display P3 by their tags in a profile, adapted to D50."""
 
 
 @pytest.mark.parametrize(
@@ -56,6 +65,49 @@ def test_grey_16_bit_alpha_and_palette(tmp_path: Path) -> None:
     palette.putpalette([10, 20, 30, 90, 90, 90])
     palette.save(tmp_path / "palette.png", transparency=1)
     assert read_image(tmp_path / "palette.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def display_p3() -> bytes:
+    """Return the profile of Display P3: that of sRGB with other primaries."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (count,) = struct.unpack_from(">I", profile, 128)
+    data = bytearray(profile)
+    for number in range(count):
+        tag, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+        if tag in P3_PRIMARIES:
+            fixed = [round(value * 65536) for value in P3_PRIMARIES[tag]]
+            struct.pack_into(">3i", data, offset + 8, *fixed)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "key"])
+def test_colours_with_a_profile_become_srgb(mode: str, tmp_path: Path) -> None:
+    """The red and green of sRGB, and a grey, are stored as they are in Display P3."""
+    stored = np.array([[[234, 51, 35], [117, 251, 76], [128, 128, 128]]], np.uint8)
+    srgb = [[255, 0, 0], [0, 255, 0], [128, 128, 128]]
+    picture, key = PIL.Image.fromarray(stored), None
+    if mode == "RGBA":
+        picture.putalpha(PIL.Image.fromarray(np.array([[255, 128, 0]], np.uint8)))
+        srgb[1:] = [[127, 255, 127], [255, 255, 255]]
+    elif mode == "key":
+        key, srgb[2] = (128, 128, 128), [255, 255, 255]
+    picture.save(tmp_path / "p3.png", icc_profile=display_p3(), transparency=key)
+    found, alpha = read_cut_out(tmp_path / "p3.png")
+    assert np.abs(found[0].astype(int) - srgb).max() <= 3
+    given = {"RGB": None, "RGBA": [[255, 128, 0]], "key": [[255, 255, 0]]}[mode]
+    assert (None if alpha is None else alpha.tolist()) == given
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "I;16"])
+def test_a_profile_that_does_not_fit_changes_nothing(mode: str, tmp_path: Path) -> None:
+    levels = np.array([[0, 60, 234]], np.uint16 if mode == "I;16" else np.uint8)
+    picture = PIL.Image.fromarray(levels)
+    picture = picture if mode == "I;16" else picture.convert("RGB").convert(mode)
+    profile = display_p3()[:300] if mode == "RGB" else display_p3()
+    picture.save(tmp_path / "plain.tif")
+    picture.save(tmp_path / "tagged.tif", icc_profile=profile)
+    plain, tagged = (read_image(tmp_path / f"{name}.tif") for name in ("plain", "tagged"))
+    np.testing.assert_array_equal(tagged, plain)
 
 
 @pytest.mark.parametrize(

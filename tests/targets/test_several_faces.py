@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,9 @@ import pytest
 
 from reenact.errors import TargetError
 from reenact.targets.builder import create_target
+from reenact.targets.footage import read_footage
+from reenact.targets.store import FOOTAGE, TargetStore
+from reenact.targets.target_training import add_footage
 from reenact.types import Array, Image, Tracker
 from support.clips import write_clip
 from support.portraits import NOSE_PX, astronaut, nose_on_plate, on_canvas, write_jpeg
@@ -85,6 +89,28 @@ def test_a_face_of_a_video_is_chosen_in_the_same_words(
     target = create_target("x", [path], tracker, face=face)
     assert np.abs(nose_on_plate(target) - noses[number]).max() < 2
     assert ("There are 2 faces" in caplog.text) == (face == "largest")
+
+
+def test_videos_that_are_added_show_the_face_that_was_chosen_at_first(
+    tmp_path: Path, tracker: Tracker, store: TargetStore
+) -> None:
+    picture, _ = group(250, 300, size=(560, 300))
+    picture[:, :252] //= 2
+    path = write_clip(tmp_path / "two.mp4", 3, size=(560, 300), picture=lambda _: picture)
+    store.create(create_target("left", [path], tracker, face="0"))
+    store.create(create_target("largest", [path], tracker))
+    odd = replace(store.load("left"), name="odd", metadata={"face": "the tall one"})
+    store.create(odd)
+    for name, face, is_left in (
+        ("left", None, True),
+        ("left", "largest", False),
+        ("largest", None, False),
+        ("largest", "0", True),
+        ("odd", None, False),
+    ):
+        add_footage(store, name, [path], tracker, face=face)
+        (clip,) = read_footage(store.folder_of(name) / FOOTAGE, 256)
+        assert (clip.images[0, 64:192, 64:192].mean() < 90) == is_left
 
 
 def test_points_placed_by_hand_choose_the_face_of_a_group(tmp_path: Path, tracker: Tracker) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -441,6 +442,20 @@ def test_a_process_that_dies_while_a_target_is_removed_leaves_it_whole_or_gone(
             assert same_target(store.load("somebody"), small)
         else:
             store.create(small)
+
+
+def test_what_a_killed_program_left_is_removed_a_day_later(store: TargetStore) -> None:
+    two_days_ago = time.time() - 2 * 86400
+    for name, left_at in ((".new-a", two_days_ago), (".old-b", two_days_ago), (".new-c", None)):
+        (store.folder / name).mkdir(parents=True)
+        (store.folder / name / "take.mp4").touch()
+        if left_at is not None:
+            os.utime(store.folder / name, (left_at, left_at))
+    with store.scratch() as scratch:
+        assert {one.name for one in store.folder.iterdir()} == {".new-c", scratch.name}
+        (scratch / "take.mp4").touch()
+        assert store.list() == ()
+    assert not scratch.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs flock")

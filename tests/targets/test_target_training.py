@@ -181,11 +181,18 @@ def test_ctrl_c_ends_it_with_130_and_leaves_the_target_whole(store: TargetStore)
 
 
 def test_what_cannot_be_trained_is_told_what_helps(
-    store: TargetStore, capsys: pytest.CaptureFixture[str]
+    store: TargetStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["target", "train", "photo"]) == 2
     told = capsys.readouterr()
     assert "a video of half a minute" in told.err
+    assert not told.out, "announces a training that never started"
+    images, landmarks = moving_portrait()
+    write_clip(tmp_path, "short", images[:9], landmarks[:9])
+    store.create(replace(portrait_target(), name="short"), footage=tmp_path)
+    assert main(["target", "train", "short"]) == 2
+    told = capsys.readouterr()
+    assert "fewer than 24 frames" in told.err
     assert not told.out, "announces a training that never started"
     assert main(["target", "train", "me", "--resume"]) == 2
     told = capsys.readouterr()

@@ -229,6 +229,19 @@ def test_a_resumed_training_compares_with_its_own_start(tuning: Tuning, tmp_path
     assert anew.before != pytest.approx(stopped.before)
 
 
+def test_a_resumed_training_measures_its_best_weights_on_the_footage_of_now(
+    tuning: Tuning, tmp_path: Path
+) -> None:
+    """A clip may have been added or replaced since."""
+    stopped = tuning.run(stop=stopping_after(10))
+    kept = Path(shutil.copy(tuning.options.folder / "best.safetensors", tmp_path))
+    negative = Footage(~tuning.footage.images, tuning.footage.landmarks)
+    resumed = replace(tuning, footage=negative).run(resume=True, stop=stopping_after(0))
+    anew = Tuning(negative, kept, options_in(tmp_path / "anew", 1)).run(steps=1)
+    assert abs(anew.before["score"] - stopped.after["score"]) > 0.5
+    assert resumed.after["score"] == pytest.approx(anew.before["score"], abs=1e-3)
+
+
 def test_a_training_stopped_before_its_first_step_changes_nothing(tuning: Tuning) -> None:
     outcome = tuning.run(stop=stopping_after(0))
     assert outcome.stopped
@@ -256,6 +269,14 @@ def test_what_cannot_be_trained_is_reported(tuning: Tuning) -> None:
     save_model(other, {}, {"architecture": "other"})
     with pytest.raises(ModelError, match="warp_unet"):
         replace(tuning, start=other).run()
+
+
+def test_what_is_refused_leaves_the_earlier_training(tuning: Tuning) -> None:
+    tuning.run(steps=1)
+    short = Footage(tuning.footage.images[:9], tuning.footage.landmarks[:9])
+    with pytest.raises(TargetError):
+        replace(tuning, footage=short).run()
+    assert (tuning.options.folder / "state.safetensors").exists()
 
 
 def test_better_means_a_higher_score_and_no_lower_psnr() -> None:
