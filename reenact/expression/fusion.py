@@ -30,6 +30,7 @@ from reenact.expression.tracker_trust import TrackerTrust
 from reenact.face.action_units import action_units
 from reenact.face.filters import ExpressionFilter, PoseFilter
 from reenact.face.geometry import (
+    canonical_face,
     estimate_pose,
     mirrored_deviation,
     rotation_matrix,
@@ -299,11 +300,11 @@ class Fusion:
         """Return the arguments of `TargetFace.place` with the addition applied."""
         if addition.idle:
             return moved, wanted, closure
-        base = self.target.base
         added = np.float32(addition.intensity) * addition.deviation
-        change = lid_closure(base + added, base) - lid_closure(base, base)
-        own = proportional_change(base, added)
-        return moved + added, wanted + own, closure * np.maximum(1 + change, 0)
+        own = proportional_change(self.target.base, added)
+        typical = canonical_face()  # by the share of its opening, or large eyes would never shut
+        change = lid_closure(typical + added, typical)
+        return moved + added, wanted + own, closure * change
 
     def _stored(self) -> Array | None:
         if self._actor.neutral == "fresh":

@@ -60,10 +60,23 @@ class MapChannel(IntEnum):
     """Logarithm of the change of the skin's light, see `SkinShading`; 0 in mouth and eyes."""
     SHUT_LIDS = 12
     """Coverage, 0 to 1, by upper lids that have come down."""
+    WHITES_X = 13
+    """Flow of the whites of the eyes, which keep still as an iris moves."""
+    WHITES_Y = 14
+    IRIS_X = 15
+    """Flow of an iris, which moves rigidly."""
+    IRIS_Y = 16
+    BESIDE_IRIS = 17
+    """Distance from an iris' middle, in its radii."""
+    MOVED_EYE = 18
+    """How far an eye differs from the reference's, 0 to 1."""
 
 
 FLOW: Final = slice(MapChannel.FLOW_X, MapChannel.FLOW_Y + 1)
 ATLAS: Final = slice(MapChannel.ATLAS_X, MapChannel.ATLAS_Z + 1)
+
+WHITES_FLOW: Final = slice(MapChannel.WHITES_X, MapChannel.WHITES_Y + 1)
+IRIS_FLOW: Final = slice(MapChannel.IRIS_X, MapChannel.IRIS_Y + 1)
 
 MAP_CHANNELS: Final = MapChannel.SHUT_LIDS
 """Number of channels that the network sees: the first ones."""

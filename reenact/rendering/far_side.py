@@ -72,6 +72,10 @@ _RIM: Final = np.ones((5, 5), np.uint8)
 _BESIDE_FACE: Final = np.ones((7, 7), np.uint8)
 """Kernel, in px, that dilates a face to where its colours end."""
 
+_STRAY_TURN: Final = (0.1, 0.3)
+"""Sine of the angle by which a face has turned back, from which its photographed cheek begins to be
+hidden beside the driven one, and from which it is."""
+
 _STRAY_DILATION: Final = np.ones((7, 7), np.uint8)
 """Kernel, in cells, that dilates the photographed cheek beside the driven one."""
 
@@ -93,7 +97,12 @@ def is_turned(pose: Pose) -> bool:
 
 def turns_back(reference: Pose, pose: Pose) -> bool:
     """Return whether a head shows more of the reference's far side than the reference does."""
-    return abs(yaw_sine(reference.rotation)) - remaining_turn(reference, pose) > _TURNED_BACK
+    return _turned_back(reference, pose) > _TURNED_BACK
+
+
+def _turned_back(reference: Pose, pose: Pose) -> float:
+    """Return by how much the sine of a head's yaw is smaller than the reference's."""
+    return abs(yaw_sine(reference.rotation)) - remaining_turn(reference, pose)
 
 
 def remaining_turn(reference: Pose, pose: Pose) -> float:
@@ -125,6 +134,7 @@ def mirror_image(reference: Reference) -> Reference:
         reference,
         person=person,
         shut=shut,
+        eyes=reference.eyes and reference.eyes.mirrored(len(person), gains),
         rimless=enlarged(alpha),
         landmarks=points,
         pose=estimate_pose(points),
@@ -213,27 +223,39 @@ def behind_face(face: NDArray[np.uint8], side_px: int) -> NDArray[np.int64]:
 
 
 def stray_cheek(
-    maps: Array, face: NDArray[np.uint8], drive: Array, pose: Pose, side_px: int
+    maps: Array,
+    face: NDArray[np.uint8],
+    drive: Array,
+    poses: tuple[Pose, Pose],
+    side_px: int,
 ) -> Array:
     """Return where the photographed cheek would be drawn beside the driven one, (S, S), 0 to 1.
 
     A turned face reaches beyond its landmarks, so that what is beside them is still its cheek.
+    While it has hardly turned back, that is as it is in the photo.
 
     Args:
         maps: the photo's.
         face: from `photographed_face`.
         drive: (478, 3) driven landmarks, in the network's px.
-        pose: their pose.
+        poses: poses of the photo and the drive.
         side_px: side of the picture, S.
     """
     side = len(maps)
     skin = maps[..., MapChannel.SKIN]
     cheek = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW]))) * np.float32(1 / 255)
-    rows = _above(drive[CHIN, :2], pose, side) * (1 - _above(drive[NOSE_BRIDGE, :2], pose, side))
-    stray = cv2.blur(cv2.dilate(cheek * (1 - skin), _STRAY_DILATION), (5, 5)) * rows
+    above_chin, above_eyes = (
+        _above(drive[point, :2], poses[1], side) for point in (CHIN, NOSE_BRIDGE)
+    )
+    stray = (
+        cv2.blur(cv2.dilate(cheek * (1 - skin), _STRAY_DILATION), (5, 5))
+        * above_chin
+        * (1 - above_eyes)
+    )
     beside = cv2.resize(cv2.blur(skin, _OUTLINE_BLUR), (side_px, side_px))
     beside = np.clip(_OUTLINE_SLOPE * (np.float32(0.46) - beside), 0, 1)
-    return np.asarray(cv2.resize(stray, (side_px, side_px)) * beside, np.float32)
+    share = cv2.resize(stray, (side_px, side_px)) * beside
+    return np.asarray(share * ramp(_turned_back(*poses), *_STRAY_TURN), np.float32)
 
 
 def own_hair(maps: Array, face: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Array:

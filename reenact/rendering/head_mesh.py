@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.face.body_field import out_of_skin, torso_flow
 from reenact.face.geometry import (
     FACE_MIDDLE,
     FACE_SHARE,
@@ -39,8 +40,7 @@ from reenact.face.topology import (
     N_SKIN,
     OVAL,
 )
-from reenact.models.warp_unet_inputs import ATLAS, FLOW, MapChannel
-from reenact.rendering.body_field import out_of_skin, torso_flow
+from reenact.models.warp_unet_inputs import ATLAS, FLOW, IRIS_FLOW, WHITES_FLOW, MapChannel
 from reenact.rendering.driven_skin import LooseSkin, inside_outline
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import LID_LOOPS, DrivenEye, mouth_sources
@@ -68,6 +68,9 @@ _HALVED_PER_FRAME: Final = 0.5 * _HALVED
 
 _AROUND_LIPS: Final = np.ones((3, 1), np.uint8)
 """Kernel, in cells, by which lips that meet cover more than the mouth."""
+
+_AROUND_EYE: Final = np.ones((5, 5), np.uint8)
+"""Kernel, in cells, that includes an eye's rim."""
 
 _AROUND_LIDS: Final = np.ones((7, 7), np.uint8)
 """Kernel, in cells, that dilates an eye to the region where meeting lids change the flow."""
@@ -268,12 +271,19 @@ def _fill_openings(
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
     if shut > 0:
         maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
+    maps[..., WHITES_FLOW.start :] = 0
     for eye, (lid_loop, coverage) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
         driven = DrivenEye(faces, eye, poses)
         lid = None
         if driven.comes_down():
             lid = _Cells(region_mask(points, lid_loop, side), size_px)
             lid.blend_flow(driven.lid(lid.sources(maps)), 1.0, maps)
+        inside = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_EYE), np.uint8), size_px)
+        place = inside.rows, inside.columns
+        maps[(*place, WHITES_FLOW)] = maps[(*place, FLOW)]
+        sources, maps[(*place, MapChannel.BESIDE_IRIS)] = driven.iris(inside.places)
+        maps[(*place, IRIS_FLOW)] = (sources - inside.places) * np.float32(2 / size_px)
+        maps[(*place, MapChannel.MOVED_EYE)] = driven.moved()
         inside = _Cells(coverage, size_px)
         sources, trust = driven.inside(inside.places)
         inside.blend_flow(sources, trust, maps)

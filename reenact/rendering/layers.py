@@ -39,8 +39,9 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.rendering.background import layers_of
 from reenact.rendering.driven_skin import visible_lips
+from reenact.rendering.eye_copies import EyeCopies, shut_copy
 from reenact.rendering.glasses import GlassesLayer
-from reenact.rendering.mesh_warp import sources, warp_image, whole_blocks
+from reenact.rendering.mesh_warp import enlarged_box, sources, warp_image
 from reenact.rendering.mouth_interior import (
     MouthColours,
     dim_mouth,
@@ -48,7 +49,7 @@ from reenact.rendering.mouth_interior import (
     draw_mouth,
     place_teeth,
 )
-from reenact.rendering.openings import shut_copy, teeth_end_of
+from reenact.rendering.openings import teeth_end_of
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 Corner = tuple[int, int]
@@ -91,9 +92,6 @@ _OUTLINE_BLUR: Final = (7, 7)
 _NOSE_BLUR: Final = (3, 3)
 """Kernel that smooths the nose's; a larger one cuts off its tip."""
 
-_MARGIN: Final = 4
-"""Cells around an outline that it may change."""
-
 _BOX_OFFSET: Final = np.array([2, 0])
 """Offset of the repair box from the face's middle, in rows and columns of cells."""
 
@@ -127,6 +125,7 @@ class Reference:
         grey: True for a face in grey.
         glasses: the glasses that the person wears in the picture, and not in `person` and `shut`;
             None: none.
+        eyes: copies from which eyes that look elsewhere are drawn; None: they are warped.
     """
 
     person: Image
@@ -142,6 +141,7 @@ class Reference:
     on_white: bool = False
     grey: bool = False
     glasses: GlassesLayer | None = None
+    eyes: EyeCopies | None = None
 
     @classmethod
     def of(
@@ -175,6 +175,7 @@ class Reference:
         worn = find_glasses(picture, landmarks)
         bare = worn.unworn if worn else picture
         person, shut = (np.dstack([rgb, alpha]) for rgb in (bare, shut_copy(bare, landmarks)))
+        eyes = EyeCopies.of(bare, landmarks, alpha)
         landmarks = visible_lips(landmarks, estimate_pose(landmarks))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
         pose = estimate_pose(points)
@@ -192,6 +193,7 @@ class Reference:
             on_white=on_white,
             grey=_is_grey(picture, landmarks),
             glasses=GlassesLayer(picture, worn, points, pose, side_px) if worn else None,
+            eyes=eyes,
         )
 
 
@@ -241,6 +243,8 @@ def move_person(
     blur_edges(person, torn)
     if not reference.on_white:
         _fade_rim(person, reference.rimless, maps, source)
+    if reference.eyes is not None:
+        reference.eyes.draw(person, maps)
     _draw_shut(person, reference.shut, maps, source)
     _fill_mouth(person, reference, maps, drive, pose)
     return person, source, torn
@@ -291,7 +295,7 @@ def _tear(
     """
     if not mask.any():
         return None
-    cells, pixels = _enlarged_box(mask, flow[0])
+    cells, pixels = enlarged_box(mask, flow[0])
     mask, coarse = mask[cells], np.moveaxis(maps[..., FLOW][cells], -1, 0)
     jumps = _jumps(coarse, mask)
     if jumps.max() <= _MIN_JUMP:
@@ -346,7 +350,7 @@ def _draw_shut(person: Image, shut: Image, maps: Array, source: Array) -> None:
         return
     closed = np.asarray(cv2.dilate(maps[..., MapChannel.SHUT], _AROUND), np.float32)
     closed = np.maximum(closed, maps[..., MapChannel.SHUT_LIDS])
-    cells, pixels = _enlarged_box(closed, person)
+    cells, pixels = enlarged_box(closed, person)
     box = person[pixels]
     share = cv2.resize(np.ascontiguousarray(closed[cells]), box.shape[1::-1])
     drawn = warp_image(shut, reduced(source[pixels]))
@@ -384,7 +388,7 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     channels = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
     if not channels[1].any():
         return
-    cells, pixels = _enlarged_box(channels[1], person, margin=1)
+    cells, pixels = enlarged_box(channels[1], person, margin=1)
     box = person[pixels]
     corner = pixels[0].start, pixels[1].start
     zoom = len(person) / reference.side_px
@@ -399,15 +403,6 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     poses = reference.pose, pose
     teeth = place_teeth(reference.landmarks, drive, poses, reference.teeth_end)
     draw_mouth(box, share, corner, drive, teeth, colours=reference.mouth, zoom=zoom)
-
-
-def _enlarged_box(
-    cells: Array, picture: NDArray[Any], margin: int = _MARGIN
-) -> tuple[tuple[slice, ...], ...]:
-    """Return the box of blocks around non-zero cells, in cells and in px of a picture."""
-    x, y, width, height = cv2.boundingRect((cells > 0).astype(np.uint8))
-    ends = (y - margin, y + height - 1 + margin), (x - margin, x + width - 1 + margin)
-    return whole_blocks(ends, len(cells), len(picture))
 
 
 def follow_box(corner: Corner | None, landmarks: Array, side_px: int = NETWORK_PX) -> Corner:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -21,6 +21,9 @@ from reenact.types import Array, Image
 
 _MIN_HEIGHT: Final = 1e-6
 """Minimum height of an edge, cells; it prevents a division by zero."""
+
+_MARGIN: Final = 4
+"""Cells around an `enlarged_box`."""
 
 _MIN_AREA: Final = 1e-3
 """A triangle whose doubled area is smaller, squared cells, gets the mean of its vertices."""
@@ -142,6 +145,15 @@ def sources(flow: Array, zoom: int = 1) -> Array:
     """
     size = len(flow)
     return np.asarray(cv2.scaleAdd(flow, size * zoom / 2, _positions(size, zoom)), np.float32)
+
+
+def enlarged_box(
+    cells: Array, picture: NDArray[Any], margin: int = _MARGIN
+) -> tuple[tuple[slice, ...], ...]:
+    """Return the box of blocks around non-zero cells, in cells and in px of a picture."""
+    x, y, width, height = cv2.boundingRect((cells > 0).astype(np.uint8))
+    ends = (y - margin, y + height - 1 + margin), (x - margin, x + width - 1 + margin)
+    return whole_blocks(ends, len(cells), len(picture))
 
 
 def warp_image(image: Image, source: Array, method: int = cv2.INTER_LINEAR) -> Image:

@@ -11,20 +11,18 @@ outside an opening map to places equally far outside. Landmarks are (478, 3) cro
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 
 from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
-from reenact.face.geometry import estimate_pose, region_mask, to_face_frame
+from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.face.skull import move_rigidly
 from reenact.face.topology import (
-    EYE_LEFT,
-    EYE_RIGHT,
     IRIS_LEFT,
     IRIS_RIGHT,
-    LIPS_INNER,
     LOWER_LIP,
     MOUTH_CORNERS,
     UPPER_LIP,
@@ -69,7 +67,7 @@ _BROAD_IOD: Final = 1.0
 """Width of an open mouth from which on it shows the teeth of a broad smile. These stay in the
 picture, however far it grows."""
 
-_MIN_PX: Final = 0.1
+MIN_PX: Final = 0.1
 """Minimum of distances that are divided by."""
 
 _LIMBUS: Final = 1.15
@@ -78,29 +76,11 @@ _LIMBUS: Final = 1.15
 _LIMBUS_BLEND: Final = 0.5
 """Width, in iris radii, of the transition from the disc to the white."""
 
-_LID_SHADOW: Final = 0.1
+_MOVED_EYE: Final = (0.05, 0.25)
+"""Shift of an iris, in its radii, or change of the opening, from which on an eye is drawn."""
+
+LID_SHADOW: Final = 0.1
 """Share of the opening's height next to a lid that shows its shadow and lashes."""
-
-_INPAINT_RADIUS_PX: Final = 3
-"""Distance from which the colours over eyes and mouth are taken."""
-
-_LASH_LINE: Final = 0.15
-"""Share of an eye's opening, below its upper edge, that is the dark line of its lashes."""
-
-_MAX_LASH_LINE: Final = 0.1
-"""Maximum height of that line, as a share of half the eye's width. Drawn eyes open wider."""
-
-_LASH_WIDTH: Final = 0.13
-"""Most of the width of lashes on a lid that are removed, as a share of the eye's."""
-
-_LASH_BLUR: Final = 0.02
-"""Blur of what replaces them, likewise."""
-
-_LASH_LEVELS: Final = (8, 24)
-"""Darkness of lashes, levels, from which they begin to be removed, and from which they are."""
-
-_AROUND: Final = np.ones((3, 3), np.uint8)
-"""Kernel that includes a mask's rim."""
 
 LIDS: Final = (
     ([33, 247, 30, 29, 27, 28, 56, 190, 133], RIGHT_EYE[0]),
@@ -241,51 +221,9 @@ def teeth_end_of(picture: Image, landmarks: Array) -> float | None:
     return float(depth[_INNER_ROWS][darkest]) if contrast[darkest] < _DARK_GAP else 1.0
 
 
-def shut_copy(picture: Image, landmarks: Array) -> Image:
-    """Return a picture, uint8 (S, S, 3), whose eyes and mouth are shut.
-
-    They are inpainted from lids and lips (Telea 2004). The dark line of the lashes is kept, but
-    lashes of an open eye that stand on its lid, which would point upwards on a shut one, are not.
-    """
-    below = landmarks.copy()
-    for upper, lower in (RIGHT_EYE, LEFT_EYE):
-        gaps = landmarks[lower] - landmarks[upper]
-        most = _MAX_LASH_LINE / 2 * math.dist(landmarks[upper[0]], landmarks[upper[-1]])
-        heights = np.linalg.norm(gaps, axis=1, keepdims=True)
-        below[upper] += gaps * np.minimum(_LASH_LINE, most / np.maximum(heights, 1e-6))
-    inside = np.zeros(picture.shape[:2], np.uint8)
-    for opening in (EYE_RIGHT, EYE_LEFT, LIPS_INNER):
-        inside |= region_mask(below, opening, len(picture))
-    filled = np.asarray(
-        cv2.inpaint(picture, inside, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8
-    )
-    for loop, (upper, _) in zip(LID_LOOPS, (RIGHT_EYE, LEFT_EYE), strict=True):
-        lid = region_mask(landmarks, loop, len(picture)) * np.float32(1 / 255)
-        filled = _without_lashes(filled, lid, landmarks[upper[-1], :2] - landmarks[upper[0], :2])
-    return filled
-
-
-def _without_lashes(picture: Image, lid: Array, along: Array) -> Image:
-    """Remove dark, thin lines across a lid by a morphological closing along it.
-
-    `lid` is its coverage, (S, S), 0 to 1, and `along` (2,) px from one corner of the eye to the
-    other. A lid without such lines hardly changes.
-    """
-    width = float(np.linalg.norm(along))
-    half = max(_LASH_WIDTH * width / 2, 1.0)
-    middle = math.ceil(half)
-    x, y = (round(float(part)) for part in along / width * half)
-    line = np.zeros((2 * middle + 1, 2 * middle + 1), np.uint8)
-    cv2.line(line, (middle - x, middle - y), (middle + x, middle + y), (1,))
-    bare = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, line)
-    soft_px = max(_LASH_BLUR * width, 0.5)
-    lost = cv2.subtract(bare, picture).max(axis=2).astype(np.float32)
-    dark = cv2.GaussianBlur(cv2.dilate(lost, _AROUND), (0, 0), soft_px)
-    low, high = _LASH_LEVELS
-    share = np.clip((dark - low) / (high - low), 0, 1)
-    share *= cv2.GaussianBlur(cv2.dilate(lid, _AROUND), (0, 0), soft_px)
-    bare = cv2.GaussianBlur(bare, (0, 0), soft_px)
-    return np.asarray(cv2.blendLinear(bare, picture, share, 1 - share), np.uint8)
+def iris_radius(landmarks: Array, iris: Sequence[int]) -> float:
+    """Return an iris' radius; lids do not hide the two landmarks of the rim on its sides."""
+    return max(math.dist(*landmarks[[iris[1], iris[3]], :2].tolist()) / 2, 0.5)
 
 
 class DrivenEye:
@@ -317,8 +255,7 @@ class DrivenEye:
         (reference, drive), iris = self._faces, self._iris
         from_along, from_across = rest.measure(reference[iris[:1], :2])[0]
         to_along, to_across = driven.measure(drive[iris[:1], :2])[0]
-        # Lids do not hide the two landmarks of the rim on the sides of the iris.
-        radius = max(math.dist(*reference[[iris[1], iris[3]], :2].tolist()) / 2, 0.5)
+        radius = iris_radius(reference, iris)
         reach = _LIMBUS * radius
         along, across = driven.measure(places).T
         knots = _knots(driven.reach, to_along, reach * growth_along)
@@ -326,11 +263,11 @@ class DrivenEye:
         source_along += along - np.clip(along, knots[0], knots[-1])
         lid, floor = driven.upper(along), driven.lower(along)
         beyond = across - np.clip(across, lid, np.maximum(floor, lid))
-        height = (across - beyond - lid) / np.maximum(floor - lid, _MIN_PX)
+        height = (across - beyond - lid) / np.maximum(floor - lid, MIN_PX)
         top, bottom = rest.upper(source_along), rest.lower(source_along)
         white = top + height * (bottom - top) + beyond / growth_across
         x, y = (along - to_along) / growth_along, (across - to_across) / growth_across
-        margin = _LID_SHADOW * np.maximum(bottom - top, 0)
+        margin = LID_SHADOW * np.maximum(bottom - top, 0)
         highest = np.minimum(top + margin, white) - from_across
         lowest = np.maximum(bottom - margin, white) - from_across
         visible = np.clip(y, highest, lowest)
@@ -339,11 +276,29 @@ class DrivenEye:
         aside = np.sqrt(np.maximum(np.square(distance) - np.square(visible), 0))
         aside = np.where(visible == y, x, np.copysign(aside, x))
         share = np.clip((distance / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
-        opened = driven.height() / max(rest.height() * growth_across, _MIN_PX)
+        opened = driven.height() / max(rest.height() * growth_across, MIN_PX)
         source_along += (1 - share) * (aside - x)
         disc = from_across + visible
         sources = rest.places(source_along, disc + share * (white - disc))
         return sources, ramp(opened, _CLOSED, 2 * _CLOSED)
+
+    def iris(self, places: Array) -> tuple[Array, Array]:
+        """Return the sources of places in an iris, and their distances from its middle, radii."""
+        (reference, drive), iris = self._faces, self._iris
+        start = self._rest.measure(reference[iris[:1], :2])
+        end = self._driven.measure(drive[iris[:1], :2])
+        moved = (self._driven.measure(places) - end) / np.array(self._growth, np.float32)
+        distance = np.hypot(*moved.T) / iris_radius(reference, iris)
+        return self._rest.places(*(start + moved).T), np.asarray(distance, np.float32)
+
+    def moved(self) -> float:
+        """Return how far an eye differs from the reference's in gaze or opening, 0 to 1."""
+        (reference, drive), iris = self._faces, self._iris
+        start = self._rest.measure(reference[iris[:1], :2])[0]
+        end = self._driven.measure(drive[iris[:1], :2])[0] / np.array(self._growth, np.float32)
+        shift = float(np.hypot(*(end - start))) / iris_radius(reference, iris)
+        opened = self._driven.height() / max(self._rest.height() * self._growth[1], MIN_PX)
+        return ramp(max(shift, abs(opened - 1)), *_MOVED_EYE)
 
     def between_lids(self, places: Array, cell_px: float) -> tuple[Array, Array]:
         """Return the sources of places around meeting lids, so that the line between is smooth.
@@ -381,14 +336,14 @@ class DrivenEye:
         rest, driven = (Opening(face, self._lid) for face in self._faces)
         along, across = rest.measure(sources).T
         edge = rest.lower(along)
-        height = np.maximum(edge - rest.upper(along), _MIN_PX)
+        height = np.maximum(edge - rest.upper(along), MIN_PX)
         driven_along = along * driven.reach / rest.reach
         gap = driven.lower(driven_along) - driven.upper(driven_along)
         driven_height = np.maximum(gap / self._growth[1], height)
         lashes = np.minimum(_LASHES * rest.reach, _MAX_LASHES * height)
         above_edge = edge - across
         drawn = above_edge * driven_height / height
-        skin_scale = (height - lashes) / np.maximum(driven_height - lashes, _MIN_PX)
+        skin_scale = (height - lashes) / np.maximum(driven_height - lashes, MIN_PX)
         moved = np.minimum(drawn, lashes) + skin_scale * np.maximum(drawn - lashes, 0)
         on_lid = (above_edge > 0) & (above_edge < height)
         return rest.places(along, np.where(on_lid, edge - moved, across))

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.face.body_field import moved_from
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
-from reenact.rendering.body_field import moved_from
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.far_side import (
     behind_face,
@@ -104,7 +104,7 @@ class Painter:
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, pose, turn) * np.squeeze(self._edge_fade)
             alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
-            self._stray = stray_cheek(maps, face, drive, pose, len(person))
+            self._stray = stray_cheek(maps, face, drive, (reference.pose, pose), len(person))
             person = self._drawn_behind(person, self._behind_face, self._stray)
             if share.any():
                 share *= 1 - own_hair(maps, face, alpha)

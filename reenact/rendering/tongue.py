@@ -267,7 +267,7 @@ def _lit(across: Array, along: Array, line: _Line, pose: Pose, colours: MouthCol
     light = (_AMBIENT + _DIRECT * lit) * (_IN_MOUTH + (1 - _IN_MOUTH) * outside)
     light = light * (0.72 + 0.28 * facing) * (1 - groove) * (1 + _ROUGHNESS * rough)
     exponent, brightness = _GLOSS
-    wetness = np.clip(0.55 + 0.25 * wet + 0.2 * rough, 0, 1)
+    wetness = np.clip(0.55 + 0.25 * wet, 0, 1)
     gloss = 255 * brightness * glossy**exponent * outside * wetness
     colour = np.asarray(colours.tongue) * colours.exposure * tinted(_COLOUR, colours.colourful)
     lit_colour = light[..., None] * colour + gloss[..., None]

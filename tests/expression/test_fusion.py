@@ -133,6 +133,18 @@ def test_a_blink_shuts_eyes_of_another_size_and_lips_never_cross(method: str) ->
     assert lip_gaps(closed).min() > min(lip_gaps(rest).min(), 0) - 0.005
 
 
+def test_lids_by_hand_shut_eyes_that_are_wide_open(method: str) -> None:
+    wide = canonical_face().copy()
+    wide[[159, 158, 160, 157, 161, 386, 385, 387, 384, 388], 1] -= 0.08
+    fusion = start(settings_of(method), to_image(wide, FRONT))
+    units = np.zeros(len(NAMES), np.float32)
+    units[[NAMES.index("blink_left"), NAMES.index("blink_right")]] = 1
+    shut, _ = fusion.alone(None, nothing().with_units(units))
+    middle = [2, 3, 4, 9, 10, 11]
+    gaps = lid_gaps(to_face_frame(shut, FRONT))[middle]
+    assert np.all(gaps < 0.2 * lid_gaps(wide)[middle])
+
+
 def test_a_calm_actor_closes_a_shouting_photos_lips_in_absolute_mode_alone(method: str) -> None:
     pose = Pose(np.eye(3, dtype=np.float32), np.array([128, 120, 0], np.float32), 50.0)
     shouting = to_image(canonical_face() + deviation_of(mouth_open=0.8, jaw_drop=0.4), pose)
