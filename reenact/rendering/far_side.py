@@ -22,7 +22,7 @@ from reenact.face.geometry import (
     mirrored,
     yaw_sine,
 )
-from reenact.face.topology import CHIN, NOSE_BASE, NOSE_BRIDGE
+from reenact.face.topology import CHIN, LOWER_LIP, NOSE_BASE, NOSE_BRIDGE
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.head_mesh import head_mesh
@@ -227,34 +227,33 @@ def stray_cheek(
     face: NDArray[np.uint8],
     drive: Array,
     poses: tuple[Pose, Pose],
-    side_px: int,
+    behind: NDArray[np.uint8],
 ) -> Array:
     """Return where the photographed cheek would be drawn beside the driven one, (S, S), 0 to 1.
 
     A turned face reaches beyond its landmarks, so that what is beside them is still its cheek.
-    While it has hardly turned back, that is as it is in the photo.
+    While it has hardly turned back, that is as it is in the photo. Below the lips, where neck or
+    collar would take its place, the cheek stays.
 
     Args:
         maps: the photo's.
         face: from `photographed_face`.
         drive: (478, 3) driven landmarks, in the network's px.
         poses: poses of the photo and the drive.
-        side_px: side of the picture, S.
+        behind: alpha of the person without the face, uint8 (S, S), moved likewise.
     """
-    side = len(maps)
+    side, size = len(maps), behind.shape[::-1]
     skin = maps[..., MapChannel.SKIN]
     cheek = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW]))) * np.float32(1 / 255)
-    above_chin, above_eyes = (
-        _above(drive[point, :2], poses[1], side) for point in (CHIN, NOSE_BRIDGE)
+    above_chin, above_lip, above_eyes = (
+        _above(drive[point, :2], poses[1], side) for point in (CHIN, LOWER_LIP, NOSE_BRIDGE)
     )
-    stray = (
-        cv2.blur(cv2.dilate(cheek * (1 - skin), _STRAY_DILATION), (5, 5))
-        * above_chin
-        * (1 - above_eyes)
-    )
-    beside = cv2.resize(cv2.blur(skin, _OUTLINE_BLUR), (side_px, side_px))
+    stray = cv2.blur(cv2.dilate(cheek * (1 - skin), _STRAY_DILATION), (5, 5))
+    stray = cv2.resize(stray * above_chin * (1 - above_eyes), size)
+    beside = cv2.resize(cv2.blur(skin, _OUTLINE_BLUR), size)
     beside = np.clip(_OUTLINE_SLOPE * (np.float32(0.46) - beside), 0, 1)
-    share = cv2.resize(stray, (side_px, side_px)) * beside
+    wall = np.maximum(cv2.resize(above_lip, size), 1 - behind * np.float32(1 / 255))
+    share = stray * beside * wall
     return np.asarray(share * ramp(_turned_back(*poses), *_STRAY_TURN), np.float32)
 
 

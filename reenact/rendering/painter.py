@@ -68,7 +68,8 @@ class Painter:
             face = photographed_face(reference)
             self._mirror = mirror, enlarged(mirror.person), face
             self._behind = behind_face(face, len(reference.person))
-            self._behind_face = self._without_face(reference.person)
+            alpha = reference.rimless[::ZOOM, ::ZOOM]
+            self._behind_face = self._without_face(np.dstack([reference.person[..., :3], alpha]))
 
     def paint(
         self,
@@ -104,8 +105,11 @@ class Painter:
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, pose, turn) * np.squeeze(self._edge_fade)
             alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
-            self._stray = stray_cheek(maps, face, drive, (reference.pose, pose), len(person))
-            person = self._drawn_behind(person, self._behind_face, self._stray)
+            behind = warp_image(self._behind_face, reduced(source))
+            behind_alpha = np.asarray(cv2.extractChannel(behind, 3), np.uint8)
+            poses = reference.pose, pose
+            stray = self._stray = stray_cheek(maps, face, drive, poses, behind_alpha)
+            person = np.asarray(cv2.blendLinear(behind, person, stray, 1 - stray), np.uint8)
             if share.any():
                 share *= 1 - own_hair(maps, face, alpha)
                 share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
@@ -135,7 +139,9 @@ class Painter:
             sources = [reduced(source) for source in self._sources]
         result, *others = map(warp_image, alphas, sources)
         if self._stray is not None:
-            result = self._drawn_behind(result, self._without_face(alpha), self._stray)
+            behind = warp_image(self._without_face(alpha), reduced(self._sources[0]))
+            weights = self._stray, 1 - self._stray
+            result = np.asarray(cv2.blendLinear(behind, result, *weights), np.uint8)
         if self._reference.on_white:
             blur_edges(result, self._torn)
         if not others:
@@ -146,13 +152,6 @@ class Painter:
     def _without_face(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture or alpha of the reference with what is beside the face in its place."""
         return picture.reshape(-1, *picture.shape[2:])[self._behind]
-
-    def _drawn_behind(
-        self, drawn: NDArray[np.uint8], behind: NDArray[np.uint8], stray: Array
-    ) -> NDArray[np.uint8]:
-        """Return a warped picture or alpha without the photographed cheek beside the driven one."""
-        moved = warp_image(behind, reduced(self._sources[0]))
-        return np.asarray(cv2.blendLinear(moved, drawn, stray, 1 - stray), np.uint8)
 
 
 def _joined(mirrored: Image, photo: Image, share: Array) -> tuple[Image, Array]:
