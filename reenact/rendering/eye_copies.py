@@ -123,8 +123,8 @@ class EyeCopies:
         """
         eyes = landmarks[[*EYE_RIGHT, *EYE_LEFT], :2]
         margin = _AROUND_EYES * float(np.ptp(eyes[:, 0]))
-        first = np.maximum(eyes.min(axis=0) - margin, 0).astype(int)
-        last = np.maximum(eyes.max(axis=0) + margin, first + 1).astype(int)
+        first = np.clip(eyes.min(axis=0) - margin, 0, len(picture) - 1).astype(int)
+        last = np.maximum(eyes.max(axis=0) + margin, first).astype(int)
         part = slice(first[1], last[1] + 1), slice(first[0], last[0] + 1)
         picture, alpha = picture[part], alpha[part]
         landmarks = landmarks - np.append(first, 0).astype(np.float32)
@@ -213,7 +213,8 @@ class _Iris:
         self._radius = edge * iris_radius(landmarks, iris)
         self._along, self._across = self._eye.measure(landmarks[iris[:1], :2])[0]
         reach = math.ceil(_BESIDE[-1] * self._radius)
-        column, row = np.round(landmarks[iris[0], :2]).astype(int)
+        last = np.array(picture.shape[1::-1]) - 1
+        column, row = np.clip(np.round(landmarks[iris[0], :2]), 0, last).astype(int)
         top, left = max(row - reach, 0), max(column - reach, 0)
         self._box = slice(top, row + reach + 1), slice(left, column + reach + 1)
         rows, columns = np.mgrid[: picture[self._box].shape[0], : picture[self._box].shape[1]]

@@ -92,3 +92,11 @@ def test_copies_of_a_mirror_image_are_where_its_eyes_are() -> None:
     assert mirror.corner == (left, row)
     np.testing.assert_array_equal(mirror.irises[..., 1], part[:, ::-1, 1])
     np.testing.assert_allclose(mirror.irises[..., 0], part[:, ::-1, 0] / 2, atol=1)
+
+
+@pytest.mark.parametrize("shift_px", [-400.0, 300.0, 1000.0])
+def test_eyes_beyond_the_pictures_edge_do_no_harm(shift_px: float) -> None:
+    shown = 2 * looking() + np.array([shift_px, shift_px / 2, 0], np.float32)
+    copies = EyeCopies.of(photo(looking()), shown, np.full((SIZE, SIZE), 255, np.uint8))
+    assert copies.whites.size
+    assert copies.whites.shape == copies.irises.shape
