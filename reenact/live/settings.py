@@ -103,6 +103,15 @@ def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Se
     return chosen
 
 
+def same(one: PartsSection, other: PartsSection) -> bool:
+    """Return True if two sections have the same values; a component that one lacks has defaults."""
+    parts, others = one.parts(), other.parts()
+    return all(getattr(one, key) == getattr(other, key) for key in type(one).model_fields) and all(
+        (parts.get(name) or type(others[name])()) == (others.get(name) or type(parts[name])())
+        for name in parts.keys() | others.keys()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """The declaration and the value of one setting.

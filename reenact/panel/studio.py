@@ -23,7 +23,7 @@ from reenact.live.actions import STEPS, act
 from reenact.live.controls import Controls
 from reenact.live.presets import OwnSettings, assigned
 from reenact.live.session import Session
-from reenact.live.settings import given_names, load_settings, walk
+from reenact.live.settings import given_names, load_settings, same, walk
 from reenact.panel.choice import (
     Choice,
     is_camera,
@@ -156,7 +156,7 @@ class Studio(ClosesOnExit):
         self._choose(source=source, target=target, outputs=tuple(outputs))
         self._phase, self._error = "starting", ""
         controls = self.controls
-        if controls and controls.session.settings.sink == self._loaded_settings().sink:
+        if controls and same(controls.session.settings.sink, self._loaded_settings().sink):
             self._kept_outputs |= controls.session.output.hand_over(outputs)
         self._starts.put(self.choice)
         if controls is not None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reenact.config import Settings
+from reenact.config import Settings, SinkSettings
 from reenact.errors import ConfigError
 from reenact.live.pipeline import open_reenactor
-from reenact.live.settings import load_settings, resolve
+from reenact.live.settings import load_settings, resolve, same
 from reenact.registry import DEFAULT_RENDERER, load
+from reenact.sinks.mjpeg_server import HttpSettings
 from reenact.stats import StepTimer
 from support.faces import portrait_target
 from support.plugins import install
@@ -78,3 +79,14 @@ def test_weights_that_are_another_renderers_are_not_loaded() -> None:
         pictures.append(reenactor.idle(0.0, 0).image)
         reenactor.close()
     np.testing.assert_array_equal(pictures[0], pictures[1])
+
+
+def test_sections_are_the_same_whether_defaults_are_given_or_not() -> None:
+    port = SinkSettings(http=HttpSettings(port=8090))
+    filled = SinkSettings()
+    filled.part("http", HttpSettings)
+    assert same(filled, SinkSettings())
+    assert same(SinkSettings(), filled)
+    assert same(port, SinkSettings(http=HttpSettings(port=8090)))
+    assert not same(port, filled)
+    assert not same(SinkSettings(), port)
