@@ -222,9 +222,25 @@ def behind_face(face: NDArray[np.uint8], side_px: int) -> NDArray[np.int64]:
     return _nearest(np.asarray(cv2.dilate(shown, _BESIDE_FACE) == 0))
 
 
+def drawn_cheek(maps: Array, face: NDArray[np.uint8]) -> Array:
+    """Return where the face of a photo is drawn, float32 (side, side), 0 to 1.
+
+    Args:
+        maps: the photo's.
+        face: from `photographed_face`.
+    """
+    moved = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW])))
+    return np.asarray(moved * np.float32(1 / 255))
+
+
+def shows_stray_cheek(reference: Pose, pose: Pose) -> bool:
+    """Return whether a head has turned back so far that `stray_cheek` is not 0 everywhere."""
+    return _turned_back(reference, pose) > _STRAY_TURN[0]
+
+
 def stray_cheek(
     maps: Array,
-    face: NDArray[np.uint8],
+    cheek: Array,
     drive: Array,
     poses: tuple[Pose, Pose],
     behind: NDArray[np.uint8],
@@ -237,14 +253,13 @@ def stray_cheek(
 
     Args:
         maps: the photo's.
-        face: from `photographed_face`.
+        cheek: from `drawn_cheek`.
         drive: (478, 3) driven landmarks, in the network's px.
         poses: poses of the photo and the drive.
         behind: alpha of the person without the face, uint8 (S, S), moved likewise.
     """
     side, size = len(maps), behind.shape[::-1]
     skin = maps[..., MapChannel.SKIN]
-    cheek = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW]))) * np.float32(1 / 255)
     above_chin, above_lip, above_eyes = (
         _above(drive[point, :2], poses[1], side) for point in (CHIN, LOWER_LIP, NOSE_BRIDGE)
     )
@@ -257,15 +272,14 @@ def stray_cheek(
     return np.asarray(share * ramp(_turned_back(*poses), *_STRAY_TURN), np.float32)
 
 
-def own_hair(maps: Array, face: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Array:
+def own_hair(maps: Array, cheek: Array, alpha: NDArray[np.uint8]) -> Array:
     """Return how far the photo itself has hair in each cell, float32 (side, side), 0 to 1.
 
     Args:
         maps: the photo's.
-        face: from `photographed_face`: its cheek is no hair.
+        cheek: from `drawn_cheek`: it is no hair.
         alpha: of the person in the picture, (S, S).
     """
-    cheek = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW]))) * np.float32(1 / 255)
     small = cv2.resize(alpha, cheek.shape[::-1], interpolation=cv2.INTER_AREA)
     solid = cv2.blur(cv2.erode(small, _HAIR_EDGE), (3, 3)) * np.float32(1 / 255)
     return np.asarray(solid * (1 - np.maximum(cheek, maps[..., MapChannel.SKIN])), np.float32)

@@ -267,23 +267,24 @@ def _fill_openings(
     inside = _Cells(mouth, size_px)
     sources, missing, shut = mouth_sources(inside.places, *faces, poses, teeth_end)
     inside.blend_flow(sources, 1.0, maps)
-    maps[..., [MapChannel.UNSEEN_MOUTH, MapChannel.SHUT, MapChannel.SHUT_LIDS]] = 0
+    maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
+    maps[..., MapChannel.SHUT_LIDS :] = 0
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
     if shut > 0:
         maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
-    maps[..., WHITES_FLOW.start :] = 0
     for eye, (lid_loop, coverage) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
         driven = DrivenEye(faces, eye, poses)
         lid = None
         if driven.comes_down():
             lid = _Cells(region_mask(points, lid_loop, side), size_px)
             lid.blend_flow(driven.lid(lid.sources(maps)), 1.0, maps)
-        inside = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_EYE), np.uint8), size_px)
-        place = inside.rows, inside.columns
-        maps[(*place, WHITES_FLOW)] = maps[(*place, FLOW)]
-        sources, maps[(*place, MapChannel.BESIDE_IRIS)] = driven.iris(inside.places)
-        maps[(*place, IRIS_FLOW)] = (sources - inside.places) * np.float32(2 / size_px)
-        maps[(*place, MapChannel.MOVED_EYE)] = driven.moved()
+        if moved := driven.moved():
+            around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_EYE), np.uint8), size_px)
+            place = around.rows, around.columns
+            maps[(*place, WHITES_FLOW)] = maps[(*place, FLOW)]
+            sources, maps[(*place, MapChannel.BESIDE_IRIS)] = driven.iris(around.places)
+            maps[(*place, IRIS_FLOW)] = (sources - around.places) * np.float32(2 / size_px)
+            maps[(*place, MapChannel.MOVED_EYE)] = moved
         inside = _Cells(coverage, size_px)
         sources, trust = driven.inside(inside.places)
         inside.blend_flow(sources, trust, maps)

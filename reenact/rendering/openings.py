@@ -276,29 +276,35 @@ class DrivenEye:
         aside = np.sqrt(np.maximum(np.square(distance) - np.square(visible), 0))
         aside = np.where(visible == y, x, np.copysign(aside, x))
         share = np.clip((distance / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
-        opened = driven.height() / max(rest.height() * growth_across, MIN_PX)
         source_along += (1 - share) * (aside - x)
         disc = from_across + visible
         sources = rest.places(source_along, disc + share * (white - disc))
-        return sources, ramp(opened, _CLOSED, 2 * _CLOSED)
+        return sources, ramp(self._opened(), _CLOSED, 2 * _CLOSED)
 
     def iris(self, places: Array) -> tuple[Array, Array]:
         """Return the sources of places in an iris, and their distances from its middle, radii."""
-        (reference, drive), iris = self._faces, self._iris
-        start = self._rest.measure(reference[iris[:1], :2])
-        end = self._driven.measure(drive[iris[:1], :2])
-        moved = (self._driven.measure(places) - end) / np.array(self._growth, np.float32)
-        distance = np.hypot(*moved.T) / iris_radius(reference, iris)
+        start, end = self._middles()
+        moved = self._driven.measure(places) / np.array(self._growth, np.float32) - end
+        distance = np.hypot(*moved.T) / iris_radius(self._faces[0], self._iris)
         return self._rest.places(*(start + moved).T), np.asarray(distance, np.float32)
 
     def moved(self) -> float:
         """Return how far an eye differs from the reference's in gaze or opening, 0 to 1."""
-        (reference, drive), iris = self._faces, self._iris
-        start = self._rest.measure(reference[iris[:1], :2])[0]
-        end = self._driven.measure(drive[iris[:1], :2])[0] / np.array(self._growth, np.float32)
-        shift = float(np.hypot(*(end - start))) / iris_radius(reference, iris)
-        opened = self._driven.height() / max(self._rest.height() * self._growth[1], MIN_PX)
-        return ramp(max(shift, abs(opened - 1)), *_MOVED_EYE)
+        start, end = self._middles()
+        shift = float(np.hypot(*(end - start))) / iris_radius(self._faces[0], self._iris)
+        return ramp(max(shift, abs(self._opened() - 1)), *_MOVED_EYE)
+
+    def _middles(self) -> tuple[Array, Array]:
+        """Return the middle of the iris in both eyes, (2,) along and across, at one scale."""
+        start, end = (
+            eye.measure(face[self._iris[:1], :2])[0]
+            for eye, face in zip((self._rest, self._driven), self._faces, strict=True)
+        )
+        return start, end / np.array(self._growth, np.float32)
+
+    def _opened(self) -> float:
+        """Return the driven eye's opening, as a multiple of the reference's."""
+        return self._driven.height() / max(self._rest.height() * self._growth[1], MIN_PX)
 
     def between_lids(self, places: Array, cell_px: float) -> tuple[Array, Array]:
         """Return the sources of places around meeting lids, so that the line between is smooth.
