@@ -15,11 +15,16 @@ _MIRROR: Final = np.array([-1, 1, 1], np.float32)
 _STRAIGHT: Final = 0.6
 _BORDER: Final = 0.15
 _MAX_LOG_SCALE: Final = 0.18
-_MAX_TURN: Final = math.radians(45)
-"""Yaw beyond which a photo is turned no farther from the camera; a profile would be torn."""
+_AWAY: Final = math.radians(40)
+"""Yaw to which a photo is turned away from the camera at most: nearer to a profile, the far eye
+would slide over the nose."""
 
-_MIN_LIMIT: Final = math.radians(5)
-"""Limit of that turn for a photo that is turned so far already."""
+_BACK: Final = math.radians(55)
+"""A photo turns back to the camera by at most what it lacks to this yaw: the more it is turned, the
+less of the far cheek is known, and beside it its own nose would stand a second time."""
+
+_MIN_TURN: Final = math.radians(5)
+"""How far any photo turns to either side."""
 
 _HAIRLINE: Final = 0.16
 """Height of the hairline above the tracked face, as a share of the face's height. Above a photo
@@ -48,9 +53,9 @@ class HeadMotion:
         """Return the target's pose for the actor's pose, relative to the actor's resting pose.
 
         At rest it is exactly the target's own pose. Angles above .6 of their limit are compressed
-        and never exceed the limit, and a face that looks aside turns no farther than `_MAX_TURN`
-        from the camera, or by `_MIN_LIMIT`. The face's box stays inside the usual crop, and does
-        not come farther down than a head that the picture's upper edge cuts can be continued.
+        and never exceed the limit, which is smaller for a photo that looks aside (`_AWAY`,
+        `_BACK`). The face's box stays inside the usual crop, and does not come farther down than a
+        head that the picture's upper edge cuts can be continued.
         """
         wanted, limits = np.empty(4, np.float32), np.empty(4, np.float32)
         wanted[:3] = settings.pose * rotation_vector(actor.rotation @ rest.rotation.T)
@@ -63,8 +68,8 @@ class HeadMotion:
             shift = shift * _MIRROR
         angles = settings.max_pitch, settings.max_yaw, settings.max_roll
         limits[:] = *map(math.radians, angles), _MAX_LOG_SCALE
-        if wanted[1] * self._yaw > 0:
-            limits[1] = min(limits[1], max(_MAX_TURN - abs(self._yaw), _MIN_LIMIT))
+        most = _AWAY if wanted[1] * self._yaw > 0 else _BACK
+        limits[1] = min(limits[1], max(most - abs(self._yaw), _MIN_TURN))
         wanted = soft(wanted, limits)
         turn, scale = wanted[:3], math.exp(float(wanted[3]))
         room = self._room(scale)
