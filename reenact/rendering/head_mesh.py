@@ -31,6 +31,8 @@ from reenact.face.skin_shading import sampled, shipped_skin_shading
 from reenact.face.skull import RING, move_rigidly, neck_joint, on_skull, rings, turn_skull
 from reenact.face.topology import (
     CHIN,
+    EYE_CORNERS_LEFT,
+    EYE_CORNERS_RIGHT,
     EYE_LEFT,
     EYE_RIGHT,
     IRIS_LEFT,
@@ -264,6 +266,7 @@ def _fill_openings(
         region_mask(points, loop, side)
         for loop in (LIPS_INNER, EYE_RIGHT, EYE_LEFT, IRIS_RIGHT[1:], IRIS_LEFT[1:])
     )
+    _hide_behind_nose(right, left, maps[..., MapChannel.ATLAS_X])
     inside = _Cells(mouth, size_px)
     sources, missing, shut = mouth_sources(inside.places, *faces, poses, teeth_end)
     inside.blend_flow(sources, 1.0, maps)
@@ -299,6 +302,13 @@ def _fill_openings(
     masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
     for channel, mask in enumerate(masks, MapChannel.MOUTH):
         maps[..., channel] = mask * np.float32(1 / 255)
+
+
+def _hide_behind_nose(right: NDArray[np.uint8], left: NDArray[np.uint8], atlas_x: Array) -> None:
+    """Clear the coverage by eyes, (side, side), where the nose of a turned head is; in place."""
+    corners = canonical_face()[[EYE_CORNERS_RIGHT[1], EYE_CORNERS_LEFT[0]], 0] / 2
+    right[atlas_x > corners[0]] = 0
+    left[atlas_x < corners[1]] = 0
 
 
 class _Cells:

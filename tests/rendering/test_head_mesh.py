@@ -8,6 +8,7 @@ import pytest
 
 from reenact.face.body_placement import hair, torso
 from reenact.face.geometry import (
+    canonical_face,
     region_mask,
     rotation_matrix,
     to_face_frame,
@@ -15,7 +16,7 @@ from reenact.face.geometry import (
     triangulate,
 )
 from reenact.face.skull import rings
-from reenact.face.topology import N_LANDMARKS, OVAL
+from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT, N_LANDMARKS, OVAL
 from reenact.models.warp_unet_inputs import FLOW, MapChannel
 from reenact.rendering.head_mesh import head_mesh, steadied
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise, warp_image
@@ -175,6 +176,16 @@ def test_hair_over_a_widened_cheek_has_no_kinks(yaw: float) -> None:
     assert cheek_cells[:, MapChannel.SKIN].mean() > 0.5
     bends_px = 128 * np.abs(np.diff(cheek_cells[:, FLOW], n=2, axis=0))
     assert bends_px.max() < 0.1
+
+
+@pytest.mark.parametrize("yaw", [-0.9, -0.7, 0.7, 0.9])
+def test_the_far_eye_of_a_turned_head_is_behind_its_nose(yaw: float) -> None:
+    """Its iris would be drawn on the bridge."""
+    maps = maps_turned_by(yaw)
+    eyes = maps[..., MapChannel.EYES] > 0
+    corner = np.abs(canonical_face()[[*EYE_CORNERS_LEFT, *EYE_CORNERS_RIGHT], 0]).min() / 2
+    assert eyes.any()
+    assert np.abs(maps[..., MapChannel.ATLAS_X][eyes]).min() > 0.98 * corner
 
 
 def test_warp_image_samples_where_the_map_points() -> None:
