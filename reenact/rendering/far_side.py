@@ -72,7 +72,7 @@ _RIM: Final = np.ones((5, 5), np.uint8)
 _BESIDE_FACE: Final = np.ones((7, 7), np.uint8)
 """Kernel, in px, that dilates a face to where its colours end."""
 
-_STRAY_TURN: Final = (0.1, 0.3)
+_STRAY_TURN: Final = (_TURNED_BACK, 2 * _TURNED_BACK)
 """Sine of the angle by which a face has turned back, from which its photographed cheek begins to be
 hidden beside the driven one, and from which it is."""
 
@@ -231,11 +231,6 @@ def drawn_cheek(maps: Array, face: NDArray[np.uint8]) -> Array:
     """
     moved = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW])))
     return np.asarray(moved * np.float32(1 / 255))
-
-
-def shows_stray_cheek(reference: Pose, pose: Pose) -> bool:
-    """Return whether a head has turned back so far that `stray_cheek` is not 0 everywhere."""
-    return _turned_back(reference, pose) > _STRAY_TURN[0]
 
 
 def stray_cheek(

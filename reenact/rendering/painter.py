@@ -20,7 +20,6 @@ from reenact.rendering.far_side import (
     own_hair,
     photographed_face,
     remaining_turn,
-    shows_stray_cheek,
     stray_cheek,
     turns_back,
 )
@@ -108,12 +107,11 @@ class Painter:
             share = far_share(maps, mirror_maps, drive, pose, turn) * np.squeeze(self._edge_fade)
             alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
             cheek = drawn_cheek(maps, face)
-            if shows_stray_cheek(reference.pose, pose):
-                behind = warp_image(self._behind_face, reduced(source))
-                behind_alpha = np.asarray(cv2.extractChannel(behind, 3), np.uint8)
-                poses = reference.pose, pose
-                stray = self._stray = stray_cheek(maps, cheek, drive, poses, behind_alpha)
-                person = np.asarray(cv2.blendLinear(behind, person, stray, 1 - stray), np.uint8)
+            behind = warp_image(self._behind_face, reduced(source))
+            behind_alpha = np.asarray(cv2.extractChannel(behind, 3), np.uint8)
+            poses = reference.pose, pose
+            stray = self._stray = stray_cheek(maps, cheek, drive, poses, behind_alpha)
+            person = np.asarray(cv2.blendLinear(behind, person, stray, 1 - stray), np.uint8)
             if share.any():
                 share *= 1 - own_hair(maps, cheek, alpha)
                 share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
