@@ -18,11 +18,14 @@ from reenact.face.geometry import region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.models.warp_unet_inputs import IRIS_FLOW, WHITES_FLOW, MapChannel
 from reenact.rendering.mesh_warp import enlarged_box, warp_image
-from reenact.rendering.openings import EYES, LID_LOOPS, LID_SHADOW, MIN_PX, iris_radius
+from reenact.rendering.openings import EYES, LID_LOOPS, MIN_PX, iris_radius
 from reenact.types import Array, Image
 
 _BESIDE: Final = (1.3, 1.6)
 """Distances from an iris' middle, in its radii, at which the whites behind it are taken."""
+
+_LID_SHADOW: Final = 0.1
+"""Share of the opening's height next to a lid that shows its shadow and lashes."""
 
 _MIN_RISE: Final = 15
 """Least difference of luma between an iris and the white beside it by which its edge is found."""
@@ -254,7 +257,7 @@ class _Iris:
             aside, visible = self._x, self._y
             for _ in range(2):  # the opening is lower where a hidden place is taken from
                 end = self._along + aside
-                margin = LID_SHADOW * np.maximum(self._gap(end), 0)
+                margin = _LID_SHADOW * np.maximum(self._gap(end), 0)
                 highest = self._eye.upper(end) + margin - self._across
                 lowest = self._eye.lower(end) - margin - self._across
                 visible = np.minimum(np.maximum(visible, highest), lowest)

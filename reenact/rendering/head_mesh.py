@@ -45,7 +45,7 @@ from reenact.face.topology import (
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, IRIS_FLOW, WHITES_FLOW, MapChannel
 from reenact.rendering.driven_skin import LooseSkin, inside_outline
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
-from reenact.rendering.openings import LID_LOOPS, DrivenEye, mouth_sources
+from reenact.rendering.openings import LID_LOOPS, DrivenEye, mouth_sources, on_iris
 from reenact.types import HEAD_ALONE, Array, Body, MovedPart, Pose
 
 _SHARES: Final = ((0.95, 0.8), (0.82, 0.75), (0.7, 0.7))
@@ -277,10 +277,6 @@ def _fill_openings(
         maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
     for eye, (lid_loop, coverage) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
         driven = DrivenEye(faces, eye, poses)
-        lid = None
-        if driven.comes_down():
-            lid = _Cells(region_mask(points, lid_loop, side), size_px)
-            lid.blend_flow(driven.lid(lid.sources(maps)), 1.0, maps)
         if moved := driven.moved():
             around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_EYE), np.uint8), size_px)
             place = around.rows, around.columns
@@ -289,12 +285,13 @@ def _fill_openings(
             maps[(*place, IRIS_FLOW)] = (sources - around.places) * np.float32(2 / size_px)
             maps[(*place, MapChannel.MOVED_EYE)] = moved
         inside = _Cells(coverage, size_px)
-        sources, trust = driven.inside(inside.places)
-        inside.blend_flow(sources, trust, maps)
+        trust = driven.trust()
+        sources, distance = driven.iris(inside.places)
+        inside.blend_flow(sources, trust * on_iris(distance), maps)
         maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * (1 - trust)
-        if lid is not None:
-            maps[lid.rows, lid.columns, MapChannel.SHUT_LIDS] = lid.coverage * (1 - trust)
         if trust < 1:
+            lid = _Cells(region_mask(points, lid_loop, side), size_px)
+            maps[lid.rows, lid.columns, MapChannel.SHUT_LIDS] = lid.coverage * (1 - trust)
             around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_LIDS), np.uint8), size_px)
             sources, weight = driven.between_lids(around.places, size_px / side)
             around.blend_flow(sources, (1 - trust) * weight, maps)
@@ -322,10 +319,6 @@ class _Cells:
         self.places = places * np.float32(scale) + np.float32(shift)
         self.coverage = mask[self.rows, self.columns] * np.float32(1 / 255)
         self._half = size_px / 2
-
-    def sources(self, maps: Array) -> Array:
-        """Return the crop px, (N, 2), that the maps' flow points to."""
-        return self.places + maps[self.rows, self.columns, FLOW] * np.float32(self._half)
 
     def blend_flow(self, sources: Array, trust: float | Array, maps: Array) -> None:
         """Blend a flow to (N, 2) crop px into maps, weighted by coverage and trust; in place."""

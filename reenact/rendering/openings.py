@@ -79,26 +79,11 @@ _LIMBUS_BLEND: Final = 0.5
 _MOVED_EYE: Final = (0.05, 0.25)
 """Shift of an iris, in its radii, or change of the opening, from which on an eye is drawn."""
 
-LID_SHADOW: Final = 0.1
-"""Share of the opening's height next to a lid that shows its shadow and lashes."""
-
-LIDS: Final = (
-    ([33, 247, 30, 29, 27, 28, 56, 190, 133], RIGHT_EYE[0]),
-    ([362, 414, 286, 258, 257, 259, 260, 467, 263], LEFT_EYE[0]),
+LID_LOOPS: Final = (
+    (33, 247, 30, 29, 27, 28, 56, 190, *RIGHT_EYE[0][:0:-1]),
+    (362, 414, 286, 258, 257, 259, 260, 467, *LEFT_EYE[0][:0:-1]),
 )
-"""Crease and edge of the upper lids, each from the corner on the image's left; as in `EYES`."""
-
-LID_LOOPS: Final = tuple((*crease, *edge[-2:0:-1]) for crease, edge in LIDS)
-"""Outlines of the upper lids."""
-
-_LASHES: Final = 0.16
-"""Height of the lashes on an upper lid, as a share of half the eye's width."""
-
-_MAX_LASHES: Final = 0.7
-"""Maximum of that height, as a share of the lid's height."""
-
-_MIN_STRETCH: Final = 1.05
-"""A lid that is stretched by less is left alone; the change would be a sixth of a px at 256 px."""
+"""Outlines of the upper lids, crease and edge; as in `EYES`."""
 
 _MEETING_CELLS: Final = 2.5
 """Distance, in cells, from the line between meeting lids up to which the flow is changed."""
@@ -236,53 +221,20 @@ class DrivenEye:
     """
 
     def __init__(self, faces: tuple[Array, Array], eye: int, poses: tuple[Pose, Pose]) -> None:
-        self._faces, self._poses, self._lid = faces, poses, LIDS[eye]
+        self._faces = faces
         edges, self._iris = EYES[eye]
         self._rest, self._driven = (Opening(face, edges) for face in faces)
         self._growth = growth(self._rest, *poses)
 
-    def inside(self, places: Array) -> tuple[Array, float]:
-        """Return the sources of places inside the eye.
-
-        Parts of the white that a lid hides in the reference are replaced by the pixels next to the
-        lid, those of the iris by pixels as far from its middle.
-
-        Returns:
-            The sources, float32; and their trust, 0 to 1, which is low if the lids almost meet.
-            `between_lids` draws those.
-        """
-        rest, driven, (growth_along, growth_across) = self._rest, self._driven, self._growth
-        (reference, drive), iris = self._faces, self._iris
-        from_along, from_across = rest.measure(reference[iris[:1], :2])[0]
-        to_along, to_across = driven.measure(drive[iris[:1], :2])[0]
-        radius = iris_radius(reference, iris)
-        reach = _LIMBUS * radius
-        along, across = driven.measure(places).T
-        knots = _knots(driven.reach, to_along, reach * growth_along)
-        source_along = np.interp(along, knots, _knots(rest.reach, from_along, reach))
-        source_along += along - np.clip(along, knots[0], knots[-1])
-        lid, floor = driven.upper(along), driven.lower(along)
-        beyond = across - np.clip(across, lid, np.maximum(floor, lid))
-        height = (across - beyond - lid) / np.maximum(floor - lid, MIN_PX)
-        top, bottom = rest.upper(source_along), rest.lower(source_along)
-        white = top + height * (bottom - top) + beyond / growth_across
-        x, y = (along - to_along) / growth_along, (across - to_across) / growth_across
-        margin = LID_SHADOW * np.maximum(bottom - top, 0)
-        highest = np.minimum(top + margin, white) - from_across
-        lowest = np.maximum(bottom - margin, white) - from_across
-        visible = np.clip(y, highest, lowest)
-        distance = np.hypot(x, y)
-        # What a lid hides is taken from the same distance to the middle of the iris, a circle.
-        aside = np.sqrt(np.maximum(np.square(distance) - np.square(visible), 0))
-        aside = np.where(visible == y, x, np.copysign(aside, x))
-        share = np.clip((distance / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
-        source_along += (1 - share) * (aside - x)
-        disc = from_across + visible
-        sources = rest.places(source_along, disc + share * (white - disc))
-        return sources, ramp(self._opened(), _CLOSED, 2 * _CLOSED)
+    def trust(self) -> float:
+        """Return 0 if the lids almost meet, so that `between_lids` draws them, else up to 1."""
+        return ramp(self._opened(), _CLOSED, 2 * _CLOSED)
 
     def iris(self, places: Array) -> tuple[Array, Array]:
-        """Return the sources of places in an iris, and their distances from its middle, radii."""
+        """Return the sources of places in an iris, and their distances from its middle, radii.
+
+        The iris moves as a disc, and what lies up to `_LIMBUS` radii from its middle moves with it.
+        """
         start, end = self._middles()
         moved = self._driven.measure(places) / np.array(self._growth, np.float32) - end
         distance = np.hypot(*moved.T) / iris_radius(self._faces[0], self._iris)
@@ -327,35 +279,7 @@ class DrivenEye:
         swept = np.clip((distance / cell_px + 1) / 2, 0, 1) * (rest.lower(along) - top)
         return rest.places(along, top + distance / growth_across + swept), np.clip(weight, 0, 1)
 
-    def comes_down(self) -> bool:
-        """Return whether the upper lid is stretched enough to be visible."""
-        middle = [edge[len(edge) // 2] for edge in self._lid]
-        before, after = (math.dist(*face[middle, :2].tolist()) for face in self._faces)
-        return after * self._poses[0].scale > _MIN_STRETCH * before * self._poses[1].scale
 
-    def lid(self, sources: Array) -> Array:
-        """Return better sources of places on the upper lid than those of the mesh.
-
-        The mesh stretches a closing lid as a whole; here the lashes keep their height, and only the
-        skin between crease and lashes is stretched.
-        """
-        rest, driven = (Opening(face, self._lid) for face in self._faces)
-        along, across = rest.measure(sources).T
-        edge = rest.lower(along)
-        height = np.maximum(edge - rest.upper(along), MIN_PX)
-        driven_along = along * driven.reach / rest.reach
-        gap = driven.lower(driven_along) - driven.upper(driven_along)
-        driven_height = np.maximum(gap / self._growth[1], height)
-        lashes = np.minimum(_LASHES * rest.reach, _MAX_LASHES * height)
-        above_edge = edge - across
-        drawn = above_edge * driven_height / height
-        skin_scale = (height - lashes) / np.maximum(driven_height - lashes, MIN_PX)
-        moved = np.minimum(drawn, lashes) + skin_scale * np.maximum(drawn - lashes, 0)
-        on_lid = (above_edge > 0) & (above_edge < height)
-        return rest.places(along, np.where(on_lid, edge - moved, across))
-
-
-def _knots(reach: float, middle: float, half: float) -> Array:
-    """Return corner, both rims of the iris and the other corner, strictly increasing, along."""
-    first, last = middle - half, middle + half
-    return np.array([min(-reach, first - 0.1), first, last, max(reach, last + 0.1)], np.float32)
+def on_iris(distance: Array) -> Array:
+    """Return how far places move with an iris, 0 to 1, by their distances from it, radii."""
+    return np.clip(1 - (distance - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
