@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 # OpenVINO reports each import and conversion to its maker, unless this cannot be imported.
@@ -68,6 +67,8 @@ _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in name
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version  # loads much; Ctrl-C would still print a traceback
+
         return version("reenact")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'reenact' has no attribute {name!r}")

@@ -87,6 +87,18 @@ commands.plugins = load
 sys.exit(main(["plugins"]))
 """
 
+LOADING_RUN = """
+import importlib.abc, runpy, signal, sys
+
+class Interrupted(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "reenact.cli":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupted())
+runpy.run_module("reenact", run_name="__main__")
+"""
+
 DEAF_RUN = """
 import sys, time
 from reenact.cli import commands
@@ -112,6 +124,12 @@ def test_a_signal_in_the_middle_of_an_import_ends_the_program() -> None:
     run = [sys.executable, "-c", IMPORTING_RUN]
     ended = subprocess.run(run, capture_output=True, text=True, timeout=60.0, check=False)
     assert (ended.returncode, ended.stderr) == (130, "Stopping ...\n")
+
+
+def test_ctrl_c_before_the_command_line_is_loaded_ends_the_program_quietly() -> None:
+    run = [sys.executable, "-c", LOADING_RUN]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=60.0, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "")
 
 
 @pytest.mark.parametrize("where", ["command", "session"])
