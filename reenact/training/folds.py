@@ -19,9 +19,7 @@ def read_folds(path: Path) -> list[set[str]]:
 def read_fold(path: Path, number: int) -> set[str]:
     """Return the people of one fold. Raises ReenactError if the file or the fold is missing."""
     folds = read_folds(path)
-    try:
-        return folds[number]
-    except IndexError as error:
-        raise ReenactError(
-            f"{path} has {counted(len(folds), 'fold')}; the last one is {len(folds) - 1}."
-        ) from error
+    if not 0 <= number < len(folds):
+        last = f"the last one is {len(folds) - 1}"
+        raise ReenactError(f"{path} has {counted(len(folds), 'fold')} from 0; {last}.")
+    return folds[number]

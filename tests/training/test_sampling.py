@@ -20,6 +20,7 @@ from reenact.rendering.layers import follow_box, in_box
 from reenact.testing.moving_portrait import write_clip
 from reenact.training.augmentation import Still, animate
 from reenact.training.deformation_transfer import load_motions
+from reenact.training.folds import read_fold
 from reenact.training.picture_pairs import NeutralPairs, load_pictures
 from reenact.training.sampling import (
     Batches,
@@ -230,8 +231,9 @@ def test_a_fold_is_held_out_of_training(clips: Path, tmp_path: Path) -> None:
     assert split(1) == (["v002"], ["v001"])
     with pytest.raises(ReenactError, match="leaves nobody"):
         split(2)
-    with pytest.raises(ReenactError, match="the last one is 2"):
-        split(3)
+    for missing in (3, -1):  # -1 comes from `--fold` of a plugin's command
+        with pytest.raises(ReenactError, match="has 3 folds from 0; the last one is 2"):
+            read_fold(folds, missing)
     folds.write_text("[]")
     with pytest.raises(ReenactError, match="is not a file of folds"):
         split(0)
