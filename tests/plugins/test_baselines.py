@@ -7,8 +7,9 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from reenact_baselines.g2gan import G2GANNetwork, G2GANRecipe
+from reenact_baselines.g2gan import G2GANNetwork, G2GANRecipe, build_recipe
 
+from reenact.errors import ConfigError
 from reenact.training.adversarial import read_config
 from reenact.training.picture_pairs import PictureMaterial, collate
 from support.portrait_pairs import ShiftedPortrait
@@ -39,3 +40,8 @@ def test_g2gan_removes_and_adds_an_expression_and_comes_back() -> None:
     assert losses["cycle"] == pytest.approx(50 * float(cycle), rel=1e-4)
     assert losses["critic"] == pytest.approx(float(told), rel=1e-3)
     assert losses["adversarial"] == pytest.approx(2 * np.log(2), rel=0.3)
+
+
+def test_g2gan_refuses_photos_because_it_cannot_learn_from_them() -> None:
+    with pytest.raises(ConfigError, match=r"settings\.stills: g2gan cannot learn from photos"):
+        build_recipe({"train": "a", "val": "b", "stills": ["photos"]})

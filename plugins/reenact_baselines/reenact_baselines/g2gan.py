@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from reenact.errors import ConfigError
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.unet import UNet, UNetConfig
 from reenact.models.weights import builder
@@ -153,8 +154,13 @@ class G2GANRecipe(Recipe):
 def build_recipe(settings: Mapping[str, Any]) -> G2GANRecipe:
     """Make the recipe from the `[settings]` of a training file; see `PictureGanConfig`.
 
-    Photos are not used: they have no calm picture of the same person.
+    Raises ReenactError as `build_fan2023`, and if photos are named.
     """
     config = read_config({"discriminator_rate": 2e-4, **settings})
+    if config.stills:
+        raise ConfigError(
+            "settings.stills: g2gan cannot learn from photos, because they have no calm picture of "
+            "the same person; leave it out, or add --set settings.stills=[]."
+        )
     sampler = partial(NeutralPairs, changes=config.augmentation)
     return G2GANRecipe(config, load_pictures(config, sampler, fusion_network(config)))
