@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from reenact.errors import SourceError
 from reenact.types import EVENTS, Landmarks, PartMotion, PerformanceFrame, SeenBody
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _FACE: Final = (478, 3)
 
@@ -51,8 +51,12 @@ FRAMES: Final = np.dtype(
         ("torso_since", "<i4"),
         ("hair", "<f4", 4),
         ("hair_since", "<i4"),
+        ("tongue", "<f4"),
+        ("voice", "<f4"),
     ]
 )
+_FRAMES_OF: Final = {2: np.dtype(FRAMES.descr[:-2]), VERSION: FRAMES}
+"""The fields of the frames by the version of the file; the second ended with the hair."""
 
 _MAX_SIDE_PX: Final = 16384
 _MAX_FPS: Final = 1000.0
@@ -116,6 +120,8 @@ class PerformanceWriter:
 def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """Return the (1,) `START` and the (F,) `FRAMES` of a file; frames are read as they are used.
 
+    An older file lacks the last fields.
+
     Raises:
         SourceError: there is no such file, it is of another kind or version, or damaged.
     """
@@ -124,10 +130,11 @@ def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
             if _shape_of(file, START) != (1,):
                 raise ValueError("more than one start")
             start = np.frombuffer(file.read(START.itemsize), START)
-            count, *more = _shape_of(file, FRAMES)
-            if more or count < 0 or os.path.getsize(path) < file.tell() + count * FRAMES.itemsize:
+            fields = _FRAMES_OF.get(int(start["version"][0]), FRAMES)
+            count, *more = _shape_of(file, fields)
+            if more or count < 0 or os.path.getsize(path) < file.tell() + count * fields.itemsize:
                 raise ValueError("fewer frames than the header says")
-            frames = np.memmap(path, FRAMES, "r", file.tell(), (count,))
+            frames = np.memmap(path, fields, "r", file.tell(), (count,))
     except FileNotFoundError as error:
         raise SourceError(f"There is no file {path}; check the path.") from error
     except OSError as error:
@@ -136,7 +143,7 @@ def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
         raise SourceError(
             f"{path} is not a performance of this version; use a file of --sink landmarks:FILE."
         ) from error
-    if not (start["version"][0] == VERSION and len(frames) and _is_sound(start, frames)):
+    if not (start["version"][0] in _FRAMES_OF and len(frames) and _is_sound(start, frames)):
         raise SourceError(f"{path} shows nobody, or is of another version or damaged.")
     return start, frames
 
@@ -163,6 +170,7 @@ def _is_sound(start: NDArray[np.void], frames: NDArray[np.void]) -> bool:
         and (np.isnan(neutral).all() or (np.abs(neutral) <= _MAX_MOTION).all())
         and _are_faces(frames["tracked"])
         and all(_are_motions(frames, name) for name in SeenBody._fields)
+        and all(_are_shares(frames, name) for name in ("tongue", "voice"))
     )
 
 
@@ -178,6 +186,13 @@ def _are_motions(frames: NDArray[np.void], name: str) -> bool:
     return bool((np.abs(motions) <= _MAX_MOTION).all())
 
 
+def _are_shares(frames: NDArray[np.void], name: str) -> bool:
+    """Return True if all values are from 0 to 1 or NaN, or the file is older than them."""
+    if name not in (frames.dtype.names or ()):
+        return True
+    return not ((frames[name] < 0) | (frames[name] > 1)).any()
+
+
 def frame_of(frames: NDArray[np.void], index: int, stored: NDArray[np.float32]) -> PerformanceFrame:
     """Return one frame as a source hands it over: what the actor did, not what was made of it.
 
@@ -190,18 +205,27 @@ def frame_of(frames: NDArray[np.void], index: int, stored: NDArray[np.float32]) 
     points = np.array(frame["tracked"])
     width, height = (int(side) for side in frame["size"])
     found = bool(np.isfinite(points).all())
+    tongue, voice = (_share_of(frame, name) for name in ("tongue", "voice"))
+    confidence = float(frame["confidence"])
     return PerformanceFrame(
-        Landmarks(points, float(frame["confidence"]), (width, height)) if found else None,
+        Landmarks(points, confidence, (width, height), tongue or 0.0) if found else None,
         time_s=float(frame["time_s"]),
         events=tuple(bool(happened) for happened in frame["events"]),
         stored=stored if np.isfinite(stored).all() else None,
         body=SeenBody(*(_part_of(frame, name) for name in SeenBody._fields)),
+        voice=voice,
     )
 
 
 def _part_of(frame: np.void, name: str) -> PartMotion | None:
     since = int(frame[f"{name}_since"])
     return PartMotion(np.array(frame[name]), since) if since else None
+
+
+def _share_of(frame: np.void, name: str) -> float | None:
+    """Return a value from 0 to 1; None if it is NaN, or the file is older than it."""
+    share = float(frame[name]) if name in (frame.dtype.names or ()) else np.nan
+    return None if np.isnan(share) else share
 
 
 def _header(frames: int) -> bytes:
@@ -222,7 +246,7 @@ def _record(frame: PerformanceFrame, time_s: float) -> NDArray[np.void]:
         row[name] = np.nan
     if frame.landmarks is not None:
         row["size"], row["confidence"] = frame.landmarks.size, frame.landmarks.confidence
-        row["tracked"] = frame.landmarks.points
+        row["tracked"], row["tongue"] = frame.landmarks.points, frame.landmarks.tongue
     if frame.fused is not None:
         row["fused"] = frame.fused
     if frame.expression is not None:
@@ -238,6 +262,7 @@ def _record(frame: PerformanceFrame, time_s: float) -> NDArray[np.void]:
     for name, part in frame.body._asdict().items():
         if part is not None:
             row[name], row[f"{name}_since"] = part
+    row["voice"] = np.nan if frame.voice is None else frame.voice
     if frame.limited is not None:
         row["limited"] = frame.limited
     return record

@@ -121,6 +121,7 @@ class PerformanceFrame:
         trust: (6,) 0 to 1, how far each of `regions.PARTS` was trusted.
         limited: (12,) which of `limits.LIMITED` were limited and, last, whether the whole was.
         body: of the actor.
+        voice: how far the actor's voice opens the mouth, 0 to 1; None: nobody listens.
     """
 
     landmarks: Landmarks | None
@@ -132,6 +133,7 @@ class PerformanceFrame:
     trust: Array | None = None
     limited: NDArray[np.bool_] | None = None
     body: SeenBody = field(default_factory=SeenBody)
+    voice: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,11 +56,15 @@ class Voice:
 
     Attributes:
         opening: how far the voice opens the mouth, 0 to 1.
+        played: the opening of a stored performance for the next `step`; None: it has no voice.
+        listens: True if the last `step` listened to somebody or played a voice.
         problem: why nothing is heard any more; "" if there is no problem.
     """
 
     def __init__(self) -> None:
         self.opening = 0.0
+        self.played: float | None = None
+        self.listens = False
         self.problem = ""
         self._lock = threading.Lock()
         self._input: VoiceInput | None = None
@@ -83,9 +87,11 @@ class Voice:
         way = dt_s / _EASE_S
         self._cover = min(max(self._cover + (way if self._covered else -way), 0.0), 1.0)
         with self._lock:
-            listens = self._input is not None
-            self._share = min(max(self._share + (way if listens else -way), 0.0), 1.0)
-            opening = self._envelope.hear(self._heard(dt_s, time_s)) if self._share else 0.0
+            self.listens = self._input is not None or self.played is not None
+            self._share = min(max(self._share + (way if self.listens else -way), 0.0), 1.0)
+            opening = self.played or 0.0
+            if self._share and self.played is None:
+                opening = self._envelope.hear(self._heard(dt_s, time_s))
         self.opening = opening if opening > _SHUT else 0.0
 
     def hush(self) -> None:

@@ -116,7 +116,6 @@ class Reenactor:
         voice: Voice | None = None,
     ) -> None:
         self.faces_lost, self.face_found = 0, False
-        self._drawn = False
         self.settings = settings
         self._tracker = tracker
         self._tracker_lock = threading.Lock()
@@ -140,9 +139,8 @@ class Reenactor:
         self._handover = Handover()
         self._driver = Driver(settings.drive, track, motions)
         self.hold = Hold()
-        self._blinks = Blinks()
-        self._life, self._voice = IdleLife(), voice or Voice()
-        self._failed = self._warned_of_several_faces = False
+        self._blinks, self._life, self._voice = Blinks(), IdleLife(), voice or Voice()
+        self._drawn = self._failed = self._warned_of_several_faces = False
         self._events: set[str] = set()
         self._time_s: float | None = None
         rest = resting_drive(target.neutral)
@@ -379,10 +377,11 @@ class Reenactor:
             self._tracker.close()
 
     def _replay(self, frame: Frame) -> None:
-        """Repeat what the user or the session did before a frame of a stored performance."""
+        """Repeat what was heard in a frame of a stored performance, and what was done before it."""
         kept = frame.performance
         if kept is None:
             return
+        self._voice.played = kept.voice
         if kept.stored is not None and self._fusion.stored is None:
             self._fusion.begin_with(kept.stored)
         for event, happened in zip(EVENTS, kept.events, strict=True):
@@ -405,6 +404,7 @@ class Reenactor:
             trust=self._fusion.trust,
             limited=self._fusion.limited,
             body=body,
+            voice=self._voice.opening if self._voice.listens else None,
         )
 
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:

@@ -15,7 +15,9 @@ from reenact.cli.main import main
 from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.expression.neutral_store import NeutralStore
+from reenact.expression.voice import Voice
 from reenact.face.geometry import canonical_face
+from reenact.face.regions import mouth_gap
 from reenact.live.drives import KnownLandmarks
 from reenact.live.pipeline import Reenactor
 from reenact.performance import FRAMES, START, VERSION, npy
@@ -24,8 +26,10 @@ from reenact.sources.landmarks import LandmarksSource
 from reenact.stats import StepTimer
 from reenact.storage import DEMO_ACTOR
 from reenact.types import Array, Frame, Landmarks
-from support.faces import opened_mouth, portrait_target, posed_face
-from support.fakes import MAGENTA, FakeRenderer, FakeTracker, plain
+from support.faces import opened_mouth, plain_target, portrait_target, posed_face
+from support.fakes import GREEN, MAGENTA, FakeRenderer, FakeTracker, plain
+from support.sessions import quiet_settings
+from support.voices import FakeMicrophone, speech
 
 NOTHING = plain(MAGENTA, (320, 240))
 FACE = posed_face()[0]
@@ -51,7 +55,7 @@ def test_a_kept_performance_gives_the_same_landmarks_again(
         words = ["--target", "astronaut", "--set", "renderer.name=copy", "--source", source]
         assert main(["live", *words, "--sink", f"landmarks:{kept}"]) == 0
     (start, frames), (_, played) = take(first), take(again)
-    assert start["version"] == 2
+    assert start["version"] == 3
     assert (frames["hair_since"] > 0).any()
     assert len(frames) > 100
     assert frames["time_s"][0] == 0
@@ -109,6 +113,49 @@ def test_the_users_neutral_and_losses_are_kept_as_well(tmp_path: Path) -> None:
                 assert performance.fused == pytest.approx(before, abs=1e-3)
 
 
+def test_tongue_and_voice_are_drawn_again(tmp_path: Path) -> None:
+    settings, target = quiet_settings(), plain_target(GREEN)
+    acted, played = FakeRenderer(), FakeRenderer()
+    tracker, voice = FakeTracker(None, absent=range(60)), Voice()
+    voice.listen(FakeMicrophone(speech(4)))
+    first = Reenactor(settings, target, tracker, acted, StepTimer(), voice=voice)
+    sink = LandmarksSink(str(tmp_path / "take.npy"))
+    sink.open((64, 64), 25.0)
+    for index in range(90):
+        tracker.face = Landmarks(FACE, 1.0, (320, 240), tongue=(index % 30) / 30)
+        sink.write(first.step(Frame(NOTHING, index / 25, index)))
+    sink.close()
+    again = Reenactor(settings, target, KnownLandmarks(), played, StepTimer())
+    with LandmarksSource(str(tmp_path / "take.npy")) as source:
+        while frame := source.read():
+            again.step(frame)
+    assert max(mouth_gap(drive.landmarks) for drive in acted.drives[:60]) > 3.0  # px, by voice
+    assert max(drive.expression.tongue for drive in acted.drives) > 0.9
+    assert len(played.drives) == len(acted.drives)
+    for before, after in zip(acted.drives, played.drives, strict=True):
+        assert after.expression.tongue == pytest.approx(before.expression.tongue, abs=1e-6)
+        assert after.landmarks == pytest.approx(before.landmarks, abs=1e-3)
+
+
+def test_a_file_of_the_second_version_is_played_without_tongue_and_voice(tmp_path: Path) -> None:
+    older = np.dtype(FRAMES.descr[:-2])
+    assert older.itemsize == 11695
+    start, frames = np.zeros(1, START), np.zeros(2, older)
+    start["version"], start["fps"], start["neutral"] = 2, 25.0, np.nan
+    frames["time_s"], frames["size"], frames["tracked"] = (0, 0.04), (320, 240), FACE
+    (tmp_path / "take.npy").write_bytes(
+        header(START, (1,)) + start.tobytes() + header(older, (2,)) + frames.tobytes()
+    )
+    with LandmarksSource(str(tmp_path / "take.npy")) as source:
+        frame = source.read()
+    assert frame is not None
+    assert frame.performance is not None
+    assert frame.performance.voice is None
+    assert frame.performance.landmarks is not None
+    assert frame.performance.landmarks.tongue == 0
+    assert np.array_equal(frame.performance.landmarks.points, FACE)
+
+
 def test_what_is_no_performance_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.npy"
     with pytest.raises(SourceError, match=r"There is no file .*other\.npy; check the path"):
@@ -138,10 +185,13 @@ def performance(
     neutral: float = np.nan,
     tracked: object = np.nan,
     torso: float = 0.0,
+    tongue: float = 0.0,
+    version: int = VERSION,
 ) -> bytes:
     start, frames = np.zeros(1, START), np.zeros(3, FRAMES)
-    start["version"], start["fps"], start["neutral"] = VERSION, fps, neutral
+    start["version"], start["fps"], start["neutral"] = version, fps, neutral
     frames["time_s"], frames["size"], frames["tracked"] = times_s, size, np.nan
+    frames["tongue"][1], frames["voice"] = tongue, np.nan
     frames["tracked"][1] = tracked
     frames["torso"][1], frames["torso_since"][1] = torso, 1
     return header(START, starts) + start.tobytes() + header(FRAMES, shape) + frames.tobytes()
@@ -169,6 +219,9 @@ def performance(
         (performance(tracked=300.0), "or damaged"),
         (performance(tracked=FACE * np.array([1, 0, 1], np.float32)), "or damaged"),
         (performance(tracked=FACE * 1e30), "or damaged"),
+        (performance(tongue=1.5), "or damaged"),
+        (performance(version=1), "of another version"),
+        (performance(version=2), "is not a performance of this version"),
         (performance(torso=1e30), "or damaged"),
         (performance(torso=np.nan), "or damaged"),
     ],
