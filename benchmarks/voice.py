@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+import av
 import numpy as np
 
 from reenact.evaluation.clips import CLIP_FPS, find_clips, read_landmarks
@@ -48,7 +49,7 @@ def spoken(video: Path) -> Array:
     with VideoSource(video) as source:
         duration_s = source.duration_s or 0.0
     for _ in range(2):
-        with FileVoice(str(video), video.name, 0.0) as voice:
+        with FileVoice(av.open(str(video)), video.name, 0.0) as voice:
             count = int(duration_s * CLIP_FPS)
             found = [envelope.hear(voice.hear(n / CLIP_FPS)) for n in range(1, count + 1)]
     return LOUD_VOWEL["mouth_open"] * np.array(found, np.float32)

@@ -10,7 +10,7 @@ from typing import Final, Protocol, runtime_checkable
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
@@ -41,17 +41,17 @@ class Sound(ClosesOnExit):
             their own headers, as in a transport stream: FFmpeg would not remove those any more.
     """
 
-    def __init__(self, path: str, name: str, start_s: float) -> None:
-        """Open the sound of a file. Raises av.FFmpegError or OSError if that fails.
+    def __init__(self, file: InputContainer, name: str, start_s: float) -> None:
+        """Take over an open file.
 
         Args:
-            path: of a file with sound.
+            file: a file with sound, of which nothing was read yet.
             name: what a person would call it.
             start_s: the time of the first picture on the track's own clock.
         """
         self._name = name
         self._start_s = start_s
-        self._input = av.open(path)
+        self._input = file
         self._track = self._input.streams.audio[0]
         self._packets = self._later_packets()
         self._held = next(self._packets, None)
@@ -142,18 +142,15 @@ class FileVoice(ClosesOnExit):
     """The first sound track of a file, decoded along with its pictures. One thread calls.
 
     Args:
-        path: of a file with sound.
+        file: a file with sound, of which nothing was read yet; `close` closes it.
         name: what a person would call it.
         start_s: the time of the first picture on the track's own clock.
-
-    Raises:
-        av.FFmpegError, OSError: it cannot be opened.
     """
 
-    def __init__(self, path: str, name: str, start_s: float) -> None:
+    def __init__(self, file: InputContainer, name: str, start_s: float) -> None:
         self._name = name
         self._start_s = start_s
-        self._input = av.open(path)
+        self._input = file
         self._pieces = self._decoded()
         self._held = np.zeros(0, np.int16)
         self._heard = 0

@@ -132,17 +132,12 @@ class VideoSource(ClosesOnExit):
     def _sound(self, kind: type[_SoundT]) -> _SoundT | None:
         if self.live or not self._container.streams.audio:
             return None
-        if self._is_url:
-            _log.warning(
-                "The sound of %s is left out; download the video and use the file.", self.name
-            )
-            return None
         if self._loop:
             _log.warning("The sound of %s is left out because it is played in a loop.", self.name)
             return None
-        try:
-            return kind(self._location, self.name, self._first_pts_s or 0.0)
-        except (av.FFmpegError, OSError) as error:
+        try:  # opened a second time, because pictures and sound are read at different times
+            return kind(self._open()[0], self.name, self._first_pts_s or 0.0)
+        except SourceError as error:
             _log.warning("The sound of %s is left out: %s", self.name, error)
             return None
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import av
@@ -65,6 +70,40 @@ def test_a_videos_sound_is_copied_and_stays_with_its_pictures(
     begins_s, ends_s = tone(out)
     assert begins_s == pytest.approx(1.2 - pictures_from_s, abs=0.03)
     assert ends_s == pytest.approx(2.0, abs=0.05)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder's files; yield the address with a password."""
+    files = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://me:secret@127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", ["talk.mp4", "talk.mkv"])
+def test_the_sound_of_a_video_by_http_is_copied(name: str, tmp_path: Path) -> None:
+    write_talk(tmp_path / name, beep_s=1.2, pictures_from_s=0.4)
+    out = tmp_path / "out.mp4"
+    with served(tmp_path) as address:
+        record_video(VideoSource(f"{address}/{name}"), out)
+    assert [number_of(picture) for picture in read(out)[1]] == list(range(50))
+    begins_s, ends_s = tone(out)
+    assert begins_s == pytest.approx(0.8, abs=0.03)
+    assert ends_s == pytest.approx(2.0, abs=0.05)
+
+
+def test_sound_that_a_server_refuses_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk = write_talk(tmp_path / "talk.mp4", beep_s=1.2)
+    with served(tmp_path) as address, VideoSource(f"{address}/talk.mp4") as source:
+        talk.unlink()
+        assert source.open_sound() is None
+    assert "/talk.mp4 is left out: http://127.0.0.1:" in caplog.text
+    assert "cannot be opened: Server returned 404 Not Found." in caplog.text
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
