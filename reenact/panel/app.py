@@ -158,7 +158,7 @@ def _training(studio: Studio) -> Answer:
     async def answer(request: Request) -> Response:
         path = studio.gallery.training_preview(request.path_params["name"])
         if path is None:
-            return _refused("There is no preview of a training yet.", 404)
+            return Response(status_code=204)  # a page asks until there is one
         return FileResponse(path, media_type="image/png")
 
     return answer

@@ -361,8 +361,8 @@ function jobRow(job) {
 async function lookAt(picture, job) {
   picture.looked = Date.now();
   const address = `/api/targets/${encodeURIComponent(job.target)}/training?${Date.now()}`;
-  const answer = await fetch(address);
-  if (!answer.ok) return;
+  const answer = await fetch(address).catch(() => null);
+  if (answer?.status !== 200) return; // there is none yet, or the program has ended
   if (picture.src) URL.revokeObjectURL(picture.src);
   picture.src = URL.createObjectURL(await answer.blob());
   picture.hidden = false;
