@@ -14,6 +14,8 @@ from reenact.types import HasProblem
 def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Yield the problems: `where` in the snapshot, `what` is wrong, and what to `do`.
 
+    That of an output also has the name of the `output`.
+
     Args:
         session: the session.
         state: its snapshot, see `Controls.snapshot`.
@@ -47,7 +49,8 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
         )
     for output in state["outputs"]:
         if output["error"]:
-            yield _problem("outputs", output["error"], "Fix this, then switch it on again.")
+            failed = _problem("outputs", output["error"], "Fix this, then switch it on again.")
+            yield {**failed, "output": output["name"]}
     for problem in session.output.problems.values():
         yield _problem("recording", problem, "The recording goes on.")
     for remote in state["remotes"]:

@@ -78,6 +78,27 @@ def source_name(source: str) -> str:
     return source if is_camera(source) else Path(source.partition(":")[2]).name or source
 
 
+def offered_sources(offered: str, *others: str) -> list[dict[str, str]]:
+    """Return `source` and `name` of each camera that is plugged in, and of further sources.
+
+    `offered` is the command line's; "" stands for none.
+    """
+    from reenact.sources.camera_devices import lasting_argument, list_cameras
+
+    plugged_in = list_cameras()
+    cameras = [
+        {"source": f"webcam:{lasting_argument(camera, plugged_in)}", "name": camera.name}
+        for camera in plugged_in
+        if not camera.is_loopback
+    ]
+    known = {camera["source"] for camera in cameras}
+    return cameras + [
+        {"source": text, "name": source_name(text)}
+        for text in dict.fromkeys((lasting_source(offered, plugged_in), *others))
+        if text and text not in known
+    ]
+
+
 def _choice_path() -> Path:
     return data_folder() / "panel" / "choice.json"
 

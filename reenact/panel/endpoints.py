@@ -208,8 +208,10 @@ def _stop_job(studio: Studio, number: str) -> None:
         job = studio.jobs.get(int(number))
     except ValueError:  # it is no number, or one of thousands of digits
         job = None
-    if job is None:
+    if job is None or job.state != "running":
         raise TargetError("That job has ended.")
+    if job.kind == "switch":
+        raise TargetError("A change of the target cannot be stopped; choose the old one again.")
     job.stop_wanted.set()
 
 
@@ -236,7 +238,12 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/api/sources", "The cameras", lambda s, p, b: s.sources()),
     Endpoint("GET", "/api/outputs", "Available outputs", lambda s, p, b: _outputs(s)),
     Endpoint("GET", "/api/targets", "The targets", lambda s, p, b: s.gallery.list()),
-    Endpoint("GET", "/api/settings", "All settings", lambda s, p, b: widgets(s.settings())),
+    Endpoint(
+        "GET",
+        "/api/settings",
+        "All settings; `waiting` are those that get this value at the next start",
+        lambda s, p, b: widgets(s.settings(), s.waiting()),
+    ),
     Endpoint("GET", "/api/presets", "The presets", lambda s, p, b: preset_names()),
     Endpoint(
         "POST",

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reenact.config import Settings
 from reenact.errors import ReenactError, SinkError, SourceError, TargetError
@@ -31,7 +31,7 @@ from reenact.panel.choice import (
     keep_choice,
     kept_choice,
     lasting_source,
-    source_name,
+    offered_sources,
 )
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job, Jobs
@@ -44,9 +44,6 @@ from reenact.targets.camera_take import new_pictures, record_take, take_name
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image, Sink
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +88,7 @@ class Studio(ClosesOnExit):
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
         self._kept_outputs: dict[str, Sink] = {}
         self._settings_before: Mapping[str, Any] = {}
+        self._begun: Mapping[str, Any] = {}
         self._changed: set[str] = set()
         self._run = secrets.token_hex(8)
         self._phase = "idle"
@@ -208,9 +206,14 @@ class Studio(ClosesOnExit):
         return sorted(self._named_outputs)
 
     def set_output(self, output: str, on: bool) -> None:
-        """Switch an output on or off, now and at the next start. Raises ReenactError."""
-        self._check_output(output)
+        """Switch an output on or off, now and at the next start. Raises ReenactError.
+
+        One that has failed can be switched off whatever it is.
+        """
         controls = self.controls
+        shown = [] if controls is None else controls.outputs()
+        if on or not any(one["name"] == output and one["error"] for one in shown):
+            self._check_output(output)
         if controls is not None:
             controls.switch_output(output, on)
         others = [one for one in self.choice.outputs if one != output]
@@ -220,6 +223,13 @@ class Studio(ClosesOnExit):
         """Return the settings of the running session, or those of the next one."""
         controls = self.controls
         return self._loaded_settings() if controls is None else controls.session.settings
+
+    def waiting(self) -> dict[str, Any]:
+        """Return the settings that the next start changes, by `section.key`."""
+        if self.controls is None:
+            return {}
+        live, planned = self.controls.settings(), _values(self._loaded_settings())
+        return {k: v for k, v in _changes(self._begun, planned).items() if k not in live}
 
     def update(self, values: Mapping[str, Any]) -> list[str]:
         """Change settings by `section.key`: now if they are live, and for the next start.
@@ -339,22 +349,8 @@ class Studio(ClosesOnExit):
 
         A camera chosen earlier that is not plugged in is left out.
         """
-        from reenact.sources.camera_devices import lasting_argument, list_cameras
-
-        plugged_in = list_cameras()
-        cameras = [
-            {"source": f"webcam:{lasting_argument(camera, plugged_in)}", "name": camera.name}
-            for camera in plugged_in
-            if not camera.is_loopback
-        ]
-        known = {camera["source"] for camera in cameras}
-        offered = lasting_source(self._offered_source, plugged_in)
         kept = "" if is_camera(self.choice.source) else self.choice.source
-        return cameras + [
-            {"source": text, "name": source_name(text)}
-            for text in dict.fromkeys((offered, kept, self._address))
-            if text and text not in known
-        ]
+        return offered_sources(self._offered_source, kept, self._address)
 
     # The main thread
 
@@ -378,6 +374,7 @@ class Studio(ClosesOnExit):
                     self._watch.close()
                     self._watch = None
             settings = self._loaded_settings()
+            self._begun = _values(settings)
             own = OwnSettings(self.gallery.store, self._assignments)
             own.begin(choice.target, settings)
             target = open_target(
@@ -482,8 +479,7 @@ class Studio(ClosesOnExit):
 
     def _keep_waiting(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings that a preset changes at the next start."""
-        planned = {one.name: one.value for one in walk(self._loaded_settings(), unused=True)}
-        self._keep(_changes(planned, settings))
+        self._keep(_changes(_values(self._loaded_settings()), settings))
 
     def _choose(self, **changes: Any) -> None:
         self.choice = replace(self.choice, **changes)
@@ -493,6 +489,10 @@ class Studio(ClosesOnExit):
         given = {*given_names(load_settings(self._config, self._assignments))} - self._changed
         chosen = {k: v for k, v in self.choice.settings.items() if k not in given}
         return load_settings(self._config, [*self._assignments, *assigned(chosen)])
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    return {one.name: one.value for one in walk(settings, unused=True)}
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from reenact.config import BACKGROUNDS, Settings
@@ -9,15 +10,27 @@ from reenact.live.settings import Setting, walk
 from reenact.targets.backgrounds import background_names
 
 
-def widgets(settings: Settings) -> list[dict[str, Any]]:
+def widgets(settings: Settings, waiting: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Describe every setting of a session, including those of all installed components.
+
+    Args:
+        settings: of the session, or of the next one.
+        waiting: values that the next start changes, by `section.key`.
 
     Returns:
         For each: its `name` (section.key), `section`, `section_help`, `kind` (boolean, number,
         integer, string, color or choice), `value`, `default`, `help`, `unit`, whether it is
-        `live`, and, if declared, `min`, `max` and `choices`.
+        `live`, whether its value is one of `waiting`, and, if declared, `min`, `max` and
+        `choices`.
     """
-    return [_described(one) for one in walk(settings, unused=True)]
+    return [
+        {
+            **_described(one),
+            "value": waiting.get(one.name, one.value),
+            "waiting": one.name in waiting,
+        }
+        for one in walk(settings, unused=True)
+    ]
 
 
 def _described(setting: Setting) -> dict[str, Any]:
@@ -32,7 +45,6 @@ def _described(setting: Setting) -> dict[str, Any]:
         "section": setting.section,
         "section_help": setting.help,
         "kind": "choice" if choices else told.get("format", told.get("type", "string")),
-        "value": setting.value,
         "default": told.get("default"),
         "help": told.get("description", ""),
         "unit": told.get("unit", ""),

@@ -29,7 +29,7 @@ class Recordings:
     @property
     def path(self) -> Path | None:
         """The file that is being recorded; None if there is none, or if it has failed."""
-        return None if self._name in self._output.errors else self._path
+        return self._path if self._name in self._output.names else None
 
     def start(self, path: Path | None, crf: int, microphone: str | None, replace: bool) -> Path:
         """Begin a recording with the next picture.
@@ -67,7 +67,7 @@ class Recordings:
         with self._lock:
             if error := self._forget_failed():
                 raise SinkError(error)
-            path, self._path = self._path, None
+            path, self._path = self.path, None
             if path is None:
                 raise SinkError("Nothing is being recorded.")
             began = self._output.began(self._name)

@@ -274,6 +274,22 @@ def test_a_recording_that_fails_is_none_and_says_so(
     assert controls.stop_recording() == path
 
 
+def test_a_recording_that_failed_and_was_given_up_is_none(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = stage.controls
+    controls.start_recording(tmp_path / "one.mp4")
+    stage.frames(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoEncoder, "add", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        stage.frames(3)
+    (failed,) = (one["name"] for one in controls.outputs() if one["error"])
+    controls.switch_output(failed, on=False)
+    assert (controls.snapshot()["recording"], stage.problems()) == ("", {})
+    with pytest.raises(SinkError, match="Nothing is being recorded"):
+        controls.stop_recording()
+
+
 def test_a_recording_that_could_not_be_finished_is_told_until_the_next(
     stage: Stage, tmp_path: Path
 ) -> None:

@@ -32,6 +32,23 @@ def test_what_a_preset_cannot_change_live_is_told_and_used_at_the_next_start(pan
     assert panel.call("POST", "/api/presets/square") == []
 
 
+def test_what_waits_for_the_next_start_is_listed_with_its_new_value(panel: Panel) -> None:
+    def waiting() -> dict[str, object]:
+        settings = panel.call("GET", "/api/settings")
+        return {one["name"]: one["value"] for one in settings if one["waiting"]}
+
+    change = {"output.picture": "crop", "fusion.mirror": True}
+    assert waiting() == {}
+    panel.call("PATCH", "/api/settings", values=change)
+    panel.start("pattern")
+    assert waiting() == {}
+    change = {"output.picture": "plate", "fusion.mirror": False}
+    assert panel.call("PATCH", "/api/settings", values=change) == ["output.picture"]
+    assert waiting() == {"output.picture": "plate"}
+    panel.start("pattern")
+    assert waiting() == {}
+
+
 def test_a_preset_of_a_key_is_kept_as_that_of_a_click(panel: Panel) -> None:
     controls = panel.start("pattern")
     panel.call("PATCH", "/api/settings", values={"output.picture": "crop"})

@@ -124,6 +124,23 @@ def test_a_job_that_never_was_has_ended_whatever_its_number(panel: Panel) -> Non
     assert answers == {(400, b'{"error": "That job has ended."}')}
 
 
+def test_a_change_of_the_target_or_a_job_that_has_ended_cannot_be_stopped(panel: Panel) -> None:
+    go = threading.Event()
+
+    def work(job: Job) -> str:
+        assert go.wait(60.0)
+        return "anna is shown."
+
+    number = panel.studio.jobs.start("switch", "anna", work).number
+    assert "choose the old one again" in panel.call("DELETE", f"/api/jobs/{number}")
+    job = panel.studio.jobs.get(number)
+    assert job is not None
+    assert not job.described()["stopping"]
+    go.set()
+    ended(panel, number)
+    assert panel.call("DELETE", f"/api/jobs/{number}") == "That job has ended."
+
+
 def test_a_training_uses_the_device_that_is_set(panel: Panel) -> None:
     if choose_device("auto") == "cuda":
         pytest.skip("needs a machine without CUDA")

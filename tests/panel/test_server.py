@@ -494,6 +494,6 @@ def test_the_voice_is_off_or_a_microphone_that_may_have_been_named_elsewhere() -
     settings = Settings()
     for name in ("off", "Yeti"):
         settings.fusion.voice = name
-        (told,) = (one for one in widgets(settings) if one["name"] == "fusion.voice")
+        (told,) = (one for one in widgets(settings, {}) if one["name"] == "fusion.voice")
         assert (told["kind"], told["value"], told["live"]) == ("choice", name, True)
         assert told["choices"] == ["off", "microphone", *["Yeti"][: name == "Yeti"]]

@@ -1,5 +1,6 @@
 // A session runs: the target large, its status, and the tabs of controls.
 
+import { attempt } from "./api.js";
 import { CalibrateTab } from "./calibrate.js";
 import { fill, h, rich, say, unique } from "./dom.js";
 import { ExpressionTab } from "./expression.js";
@@ -88,12 +89,20 @@ export class LiveView {
     const places = session.problems.map((one) => one.where);
     fill(this.problems, places, () => places.map(() => h("li")));
     for (const [number, one] of session.problems.entries()) {
-      fill(this.problems.children[number], one, () => [h("strong", rich(one.what)), " ", one.do]);
+      fill(this.problems.children[number], one, () => [
+        h("strong", rich(one.what)), " ", one.do, " ", one.output && giveUpButton(one.output),
+      ]);
     }
     this.problems.hidden = session.problems.length === 0;
     this.status.update(session);
     this.tabs.update(state);
   }
+}
+
+/** Make a button that forgets an output that has failed. */
+function giveUpButton(output) {
+  const off = () => attempt("POST", "outputs", { output, on: false });
+  return h("button.quiet", { type: "button", onclick: off }, T.outputs.giveUp);
 }
 
 class Status {

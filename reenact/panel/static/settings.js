@@ -18,9 +18,11 @@ export class SettingsTab {
       if (!sections.has(one.section)) sections.set(one.section, []);
       sections.get(one.section).push(one);
     }
-    const waiting = h("div.notice", { hidden: true }, h("span", T.settings.waiting), startAgainButton(this.page));
-    const changed = (name) => {
-      if (!all.find((one) => one.name === name).live) waiting.hidden = false;
+    const waiting = h("div.notice", h("span", T.settings.waiting), startAgainButton(this.page));
+    const mark = (now) => (waiting.hidden = !now.some((one) => one.waiting));
+    mark(all);
+    const changed = async (name) => {
+      if (!all.find((one) => one.name === name).live) mark(await settings());
     };
     const groups = [...sections].map(([name, some]) =>
       h(

@@ -345,6 +345,7 @@ export const T = {
       http: "For a player or a browser source; the terminal prints its address.",
     },
     needs: (what) => `Needs ${what}.`,
+    giveUp: "Do without it",
     working: "On",
     off: "Off",
     recording: "Recording",
