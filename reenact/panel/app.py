@@ -167,7 +167,7 @@ def _training(studio: Studio) -> Answer:
 def _export(studio: Studio) -> Answer:
     async def answer(request: Request) -> Response:
         name = request.path_params["name"]
-        scratch = tempfile.TemporaryDirectory(prefix="reenact-panel-")
+        scratch = tempfile.TemporaryDirectory(dir=studio.uploads.folder)
         try:
             path = await run_in_threadpool(
                 studio.gallery.store.export_file, name, Path(scratch.name) / f"target{SUFFIX}"

@@ -59,6 +59,8 @@ class Gallery:
         self._uploads = uploads
         self._mine: set[str] = set()
         self._creating = threading.Lock()
+        store.remove_left()
+        self.forget_removed()
 
     def list(self) -> list[dict[str, Any]]:
         """Describe each target.
@@ -293,6 +295,8 @@ def _train_elsewhere(
     from reenact.targets.target_training import summary, train_target
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the panel says when to stop
+    panel = multiprocessing.parent_process()
+    assert panel is not None
     if hasattr(os, "nice"):
         os.nice(10)
     try:
@@ -301,7 +305,7 @@ def _train_elsewhere(
             name,
             minutes=minutes,
             device=choose_device(device),
-            stop=stop.is_set,
+            stop=lambda: stop.is_set() or not panel.is_alive(),  # False if it was killed
         )
         answer.send((True, summary(name, outcome)))
     except Exception as error:

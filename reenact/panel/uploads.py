@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 from reenact.errors import ReenactError, SinkError, TargetError
 from reenact.lifecycle import ClosesOnExit
-from reenact.storage import checked_name, refusal
+from reenact.storage import checked_name, exclusive_lock, refusal
 
 MAX_BYTES: Final = {"image": 64 << 20, "video": 4 << 30, "application": 1 << 30}
 """Maximum size of a file by the first part of its media type."""
@@ -42,6 +45,9 @@ _SUFFIXES: Final = {
 }
 """The accepted types. A page of another site cannot send any of them without a preflight."""
 
+_PREFIX: Final = "reenact-panel-"
+_LOCK: Final = "in use"
+
 TYPES: Final = frozenset(_SUFFIXES)
 
 
@@ -54,10 +60,19 @@ class Uploads(ClosesOnExit):
 
     A file keeps its name from the user's disk, so that messages and the target's metadata can name
     it. Letters and digits of that name are kept, and the suffix follows from the type.
+
+    Attributes:
+        folder: a temporary folder, in which other files may be made as well. If the program is
+            killed, the next one deletes it.
     """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="reenact-panel-"))
+        _delete_left()
+        self._own = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._use = ExitStack()
+        self._use.enter_context(_used(self._own))
+        self.folder = self._own / "files"
+        self.folder.mkdir()
         self._paths: dict[str, Path] = {}
         self._claimed: set[str] = set()
         self._claiming = threading.Lock()
@@ -80,7 +95,7 @@ class Uploads(ClosesOnExit):
         self._make_room()
         limit, size = MAX_BYTES[media_type.partition("/")[0]], 0
         number = secrets.token_hex(8)
-        path = self._folder / number / f"{_plain(name)}{_SUFFIXES[media_type]}"
+        path = self.folder / number / f"{_plain(name)}{_SUFFIXES[media_type]}"
         try:
             path.parent.mkdir()
             with path.open("wb") as file:
@@ -105,7 +120,7 @@ class Uploads(ClosesOnExit):
         """
         self._make_room()
         number = secrets.token_hex(8)
-        path = self._folder / number / name
+        path = self.folder / number / name
         try:
             path.parent.mkdir()
             write(path)
@@ -151,7 +166,24 @@ class Uploads(ClosesOnExit):
 
     def close(self) -> None:
         """Delete all files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._use.close()
+        shutil.rmtree(self._own, ignore_errors=True)
+
+
+def _used(folder: Path) -> AbstractContextManager[None]:
+    """Keep other programs from deleting a folder. Entering raises SinkError if one keeps it."""
+    return exclusive_lock(folder / _LOCK, f"{folder} is in use.", error=SinkError)
+
+
+def _delete_left() -> None:
+    """Delete the folders of programs that were killed, but none of another user."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError, SinkError):
+            mine = sys.platform == "win32" or left.lstat().st_uid == os.getuid()
+            if mine and (left / _LOCK).is_file():
+                with _used(left):
+                    pass
+                shutil.rmtree(left)
 
 
 def _plain(name: str) -> str:

@@ -85,17 +85,21 @@ class TargetStore:
     def scratch(self) -> Iterator[Path]:
         """Return a context with a temporary folder, in which a new target's footage may be made.
 
-        What killed programs left more than a day ago is removed. Entering raises TargetError if the
-        folder of the targets cannot be written.
+        What killed programs left is removed. Entering raises TargetError if the folder of the
+        targets cannot be written.
         """
-        for left in (*self.folder.glob(".new-*"), *self.folder.glob(".old-*")):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > _LEFT_S:
-                    shutil.rmtree(left)
+        self.remove_left()
         with self.writing():
             made = tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder)
         with made as folder:
             yield Path(folder)
+
+    def remove_left(self) -> None:
+        """Remove the temporary folders that killed programs left more than a day ago."""
+        for left in (*self.folder.glob(".new-*"), *self.folder.glob(".old-*")):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT_S:
+                    shutil.rmtree(left)
 
     def check_free(self, name: str) -> None:
         """Raise TargetError unless a target of this name can be stored."""

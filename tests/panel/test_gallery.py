@@ -126,7 +126,7 @@ def test_an_imported_target_whose_name_is_taken_is_stored_under_another(
     assert panel.call("POST", "/api/import", upload=upload, name="berta") == "berta"
     assert names(panel) == ["anna", "berta"]
     assert own_settings(store, "berta") == {"fusion.mouth": 1.5}
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
 
 
 def test_an_uploaded_picture_is_offered_as_background(panel: Panel, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_an_uploaded_picture_is_offered_as_background(panel: Panel, tmp_path: Pa
     refused = panel.call("POST", "/api/backgrounds", name="text", upload=upload)
     assert "text.png is not a picture" in refused
     assert "drop them" in panel.call("POST", "/api/backgrounds", name="text", upload=upload)
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
 
 
 def test_a_background_that_is_gone_is_not_kept(panel: Panel) -> None:
@@ -208,5 +208,5 @@ def test_files_of_cameras_and_phones_keep_their_endings(
     panel: Panel, ending: str, kind: str
 ) -> None:
     panel.upload(b"content", kind, f"holiday{ending.upper()}")
-    (path,) = panel.studio.uploads._folder.rglob("holiday.*")
+    (path,) = panel.studio.uploads.folder.rglob("holiday.*")
     assert path.name == f"holiday{ending}"

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from reenact.errors import TargetError
 from reenact.models.inference import choose_device
+from reenact.panel.gallery import _train_elsewhere
 from reenact.panel.jobs import Job
+from reenact.panel.studio import Studio
 from reenact.panel.uploads import Uploads
+from reenact.targets.store import TargetStore
 from reenact.types import Target
 from support.faces import portrait_target
 from support.fakes import until
@@ -86,7 +93,7 @@ def test_a_refused_target_takes_no_file_from_another_that_is_being_made(
     assert "already a target" in make(panel, "Zoë", second)
     assert ended(panel, make(panel, "anna", second)).result == "anna is ready."
     assert panel.studio.gallery.store.list() == ("Zoë", "anna")
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
 
 
 def test_an_upload_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:
@@ -97,6 +104,74 @@ def test_an_upload_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:
             uploads.claim([number])
         uploads.release([number])
         assert uploads.claim([number]) == [path]
+
+
+KILLED_RUN = """
+import time
+from pathlib import Path
+from reenact.panel.uploads import Uploads
+
+uploads = Uploads()
+uploads.make("anna.jpg", Path.touch)
+print(uploads.folder, flush=True)
+time.sleep(60.0)
+"""
+
+
+def test_files_of_a_killed_program_are_deleted_by_the_next_one_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "reenact-panel-notes").mkdir()
+    with (
+        Uploads() as before,
+        subprocess.Popen([sys.executable, "-c", KILLED_RUN], stdout=subprocess.PIPE) as process,
+    ):
+        before.make("ben.jpg", Path.touch)
+        assert process.stdout is not None
+        left = Path(process.stdout.readline().decode().strip())
+        assert len(list(left.rglob("anna.jpg"))) == 1
+        with Uploads():
+            assert left.is_dir(), "it is in use"
+        process.kill()
+        process.wait()
+        assert left.is_dir()
+        with Uploads():
+            assert not left.parent.exists()
+            assert len(list(before.folder.rglob("ben.jpg"))) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["reenact-panel-notes"]
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_a_training_ends_with_a_panel_that_is_killed(
+    is_alive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, asked, answer = Mock(is_alive=lambda: is_alive), list[bool](), Mock()
+
+    def train(*_: object, stop: Callable[[], bool], **__: object) -> None:
+        asked.append(stop())
+        raise TargetError("enough")
+
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: panel)
+    monkeypatch.setattr("signal.signal", Mock())
+    monkeypatch.setattr("os.nice", Mock(), raising=False)
+    monkeypatch.setattr("reenact.targets.target_training.train_target", train)
+    _train_elsewhere(Path(), "anna", 1.0, threading.Event(), answer, device="cpu")
+    assert asked == [not is_alive]
+    answer.send.assert_called_once_with((False, "enough"))
+
+
+def test_what_a_panel_that_was_killed_left_a_day_ago_is_deleted() -> None:
+    store = TargetStore()
+    left, fresh = (store.folder / name for name in (".new-left", ".new-fresh"))
+    removed = store.folder / ".removed" / "anna"
+    for folder in (left, fresh, removed):
+        folder.mkdir(parents=True)
+    for folder in (left, removed):
+        os.utime(folder, (0, 0))
+    with Studio():
+        assert [left.exists(), fresh.exists(), removed.exists()] == [False, True, False]
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -95,7 +95,7 @@ def test_a_target_is_made_of_the_face_before_the_camera(
     page.shoot("filming")
     page.tab.locator('[data-name="me"]').wait_for(timeout=120_000)
     assert panel.studio.gallery.store.list() == ("me",)
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
     page.close()
     panel.close()
 
@@ -109,5 +109,5 @@ def test_without_a_camera_no_target_is_made(
     record(page)
     page.tab.locator(".toast", has_text="No camera sends a picture").wait_for()
     assert panel.studio.gallery.store.list() == ()
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
     page.close()

@@ -225,7 +225,7 @@ def test_a_name_is_checked_before_files_are_sent(page: Page, panel: Panel) -> No
     dialog.get_by_role("checkbox").check()
     dialog.get_by_role("button", name="Make target").click()
     dialog.get_by_text("already a target anna").wait_for()
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
     page.tab.keyboard.press("Escape")
     drop(page, ".targets", *((f"{number}.jpg", b"photo") for number in range(33)))
     page.tab.locator(".toast", has_text="at most 32 files").wait_for()

@@ -261,13 +261,13 @@ def test_messages_name_a_file_as_the_page_does_and_no_folder(
     upload = panel.upload(b"no picture", "image/jpeg", name)
     job = ended(panel, panel.call("POST", "/api/targets", name="x", uploads=[upload], consent=True))
     assert job.result.startswith(f"{called} is not a picture")
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
 
 
 def test_refused_files_are_deleted_and_new_ones_take_the_place_of_unused_ones(
     panel: Panel,
 ) -> None:
-    folder = panel.studio.uploads._folder
+    folder = panel.studio.uploads.folder
     upload = panel.upload(b"x", "application/octet-stream")
     assert "not a target" in panel.call("POST", "/api/import", upload=upload)
     assert not list(folder.iterdir())
@@ -305,7 +305,7 @@ def test_what_is_too_large_is_refused_as_it_comes(
     body = json.dumps({"source": "x" * (2 << 20), "target": "robin"}).encode()
     status, _, _ = panel.send("POST", "/api/start", body, Content_Type="application/json")
     assert status == 413
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000])
@@ -321,7 +321,7 @@ def test_an_upload_that_is_given_up_leaves_nothing_and_is_no_bug(
         f"POST /api/uploads HTTP/1.1\r\nHost: 127.0.0.1:{panel.port}\r\nContent-Type: video/mp4\r\n"
         f"Authorization: Bearer {panel.token}\r\nContent-Length: 5000\r\n\r\n"
     )
-    folder = panel.studio.uploads._folder
+    folder = panel.studio.uploads.folder
     with socket.create_connection(("127.0.0.1", panel.port)) as page:
         page.sendall(head.encode() + bytes(1000))
         until(lambda: any(folder.iterdir()))
@@ -345,7 +345,7 @@ def test_an_upload_to_a_full_disk_is_refused_in_a_sentence(panel: Panel) -> None
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert (status, b"anna.png cannot be written" in content) == (400, True)
-    assert not list(panel.studio.uploads._folder.iterdir())
+    assert not list(panel.studio.uploads.folder.iterdir())
 
 
 def test_a_session_goes_on_under_200_connections_and_slow_readers(panel: Panel) -> None:
