@@ -3,13 +3,12 @@
 Around each eye, the closed outline with the strongest edge is found by dynamic programming in polar
 coordinates. Below the eyes, where skin alone has no edges, its contrast tells rims from skin; the
 bridge over the nose tells them from the outlines of large drawn eyes. Thin and rimless glasses are
-missed, and sunglasses are left out, because their lenses would have to move with the rims.
+missed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,7 +20,6 @@ from reenact.face.topology import (
     EYE_CORNERS_RIGHT,
     EYE_LEFT,
     EYE_RIGHT,
-    OVAL,
 )
 from reenact.types import Array, Image
 
@@ -33,9 +31,6 @@ _SIZE: Final = (320, 224)
 
 _EYES_ROW: Final = 88
 """Row of its eyes."""
-
-TEMPLES: Final = (127, 356)
-"""Landmarks of the right and the left temple, where the arms of glasses leave the face."""
 
 _MIDDLE: Final = (0.04, 0.06)
 """Distance from the middle of an eye, outwards and downwards, to that of its rim, iod."""
@@ -98,81 +93,26 @@ _RIM_SHARE: Final = 0.45
 _MAX_WIDTH: Final = 9
 """Maximum width of a rim below the eye, px."""
 
-_MIN_WIDTH: Final = 4.0
-"""Minimum width of bridge and arms, px."""
-
-_HINGE_HEIGHT: Final = 0.2
-"""Height of a hinge above the middle of its rim, as a share of the rim's height."""
-
-_MAX_TINT: Final = 20.0
-"""Difference in colour between what is within and what is outside of both rims, below the eyes,
-above which the lenses are tinted."""
-
 _MARGIN_PX: Final = 1.5
 """Skin that counts as rim, on both sides."""
 
-_GROWTH_PX: Final = 12
-"""Maximum further width of a rim's thicker parts."""
 
-_LIKE: Final = 0.5
-"""Difference from a rim's colour, as a share of the skin's, up to which a px is like the rim."""
+class Rim(NamedTuple):
+    """A rim: its inner and its outer edge, (rays, 2) px each."""
 
-_MIN_CONTRAST: Final = 20.0
-"""Difference of a rim's colour from the skin's below which it does not tell them apart."""
-
-_BESIDE_PX: Final = 5
-"""Distance below a rim where the skin's colour is taken, and that rims reach beyond the hinges."""
-
-_SLOPES: Final = np.linspace(-0.8, 0.8, 17)
-"""Slopes that the arms may have."""
-
-_LEVEL: Final = 2.0
-"""Contrast that a slope of 1 must gain over a level arm."""
-
-_EDGE_PX: Final = 1.0
-"""Width of a rim's blurred edge, px of the small picture, which is inpainted as well."""
-
-_INPAINT_PX: Final = 4
-"""Distance from which the colours of the skin behind a rim are taken, px of the small picture."""
-
-_USUAL: Final = 75.0
-"""Percentile of the difference between glasses and the skin in their place that is usual."""
-
-_UNLIKE: Final = (0.2, 0.5)
-"""Shares of it at which a px begins to count as glasses, and from which it does."""
-
-_CLEAR: Final = 200
-"""Coverage above which a px has the colour of the rims."""
-
-Rim = tuple[Array, Array, float]
-"""The inner and the outer edge of a rim, (rays, 2) px each, and the tint of its lens."""
+    inner: Array
+    outer: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Glasses:
-    """Glasses in a picture.
-
-    Attributes:
-        alpha: their coverage, uint8 (H, W), like the picture; 255: full. Lenses do not count.
-        hinges: (2, 2) px, where the rims of the right and of the left eye pass into the arms.
-        unworn: the picture with skin in their place, uint8 (H, W, 3).
-        colour: the usual colour of the rims, RGB (3,).
-        width_px: their width.
-    """
-
-    alpha: NDArray[np.uint8]
-    hinges: Array
-    unworn: Image
-    colour: Array
-    width_px: float
-
-
-def find_glasses(picture: Image, landmarks: Array) -> Glasses | None:
-    """Return the glasses of a face; None if it wears none, or none that stand out.
+def find_glasses(picture: Image, landmarks: Array) -> tuple[Rim, Rim] | None:
+    """Return the rims of a face's glasses; None if it wears none, or none that stand out.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
         landmarks: (478, 3) px of the face.
+
+    Returns:
+        Those around the right and the left eye, in px of the picture.
     """
     to_small = _alignment(landmarks)
     small = cv2.warpAffine(
@@ -192,43 +132,13 @@ def find_glasses(picture: Image, landmarks: Array) -> Glasses | None:
         if weakest < max(_MIN_EDGE, _MIN_SHARE * contrast):
             return None
         rims.append(_rim(colours, middle, outline))
-    if min(tint for *_, tint in rims) > _MAX_TINT:
+    if _bridge(colours, rims, points[_NOSE, 1]) < _MIN_BRIDGE * contrast:
         return None
-    across, row = _bridge(colours, rims, points[_NOSE, 1])
-    if across < _MIN_BRIDGE * contrast:
-        return None
-    edges = np.linalg.norm(np.gradient(colours, axis=0), axis=2).astype(np.float32)
-    thickness = max(_MIN_WIDTH, float(np.median([np.hypot(*(a - b).T) for a, b, _ in rims])))
-    alpha, hinges = _coverage(rims, row, points[list(TEMPLES)], edges, thickness)
-    alpha = _grown(alpha, colours, _may_be_rim(points, lids, hinges[:, 0]), rims)
     to_picture = cv2.invertAffineTransform(to_small)
-    height, width = picture.shape[:2]
-    whole = cv2.warpAffine(alpha, to_picture, (width, height), flags=cv2.INTER_LINEAR)
-    pixel = float(np.hypot(*to_picture[:, 0]))
-    around = np.ones((2 * round(_EDGE_PX * pixel) + 1,) * 2, np.uint8)
-    hidden = (cv2.dilate(whole, around) > 0).astype(np.uint8)
-    found = cv2.inpaint(picture, hidden, _INPAINT_PX * pixel, cv2.INPAINT_TELEA)
-    unworn = np.asarray(found, np.uint8)
-    seen = _unlike(picture, unworn, np.asarray(whole, np.uint8))
-    if not (seen > _CLEAR).any():
-        return None  # they are outside of the picture
-    return Glasses(
-        alpha=seen,
-        hinges=np.asarray(hinges @ to_picture[:, :2].T + to_picture[:, 2], np.float32),
-        unworn=unworn,
-        colour=np.median(picture[seen > _CLEAR], axis=0).astype(np.float32),
-        width_px=thickness * pixel,
+    first, second = (
+        Rim(*(edge @ to_picture[:, :2].T + to_picture[:, 2] for edge in rim)) for rim in rims
     )
-
-
-def _unlike(picture: Image, unworn: Image, coverage: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the coverage, uint8 (H, W), where the picture differs from the one without glasses."""
-    difference = cv2.blur(cv2.absdiff(picture, unworn).max(axis=2), (3, 3)).astype(np.float32)
-    rims = coverage > 127
-    usual = max(float(np.percentile(difference[rims], _USUAL)) if rims.any() else 0.0, 1.0)
-    low, high = _UNLIKE
-    share = np.clip((difference / usual - low) / (high - low), 0, 1)
-    return np.asarray(np.round(coverage * share), np.uint8)
+    return first, second
 
 
 def _alignment(landmarks: Array) -> Array:
@@ -284,13 +194,9 @@ def _outline(
     return outline, float(np.percentile(below, _WEAKEST))
 
 
-def _bridge(colours: Array, rims: list[Rim], row: float) -> tuple[float, float]:
-    """Find the strongest edge across the nose near this row.
-
-    Returns:
-        Its mean contrast, and the row where it ends.
-    """
-    start, end = float(rims[0][1][:, 0].max()), float(rims[1][1][:, 0].min())
+def _bridge(colours: Array, rims: list[Rim], row: float) -> float:
+    """Return the mean contrast of the strongest edge across the nose near this row."""
+    start, end = float(rims[0].outer[:, 0].max()), float(rims[1].outer[:, 0].min())
     half = int(np.clip((end - start) / 2, *_BRIDGE_HALF))
     column = int((start + end) / 2)
     top, bottom = (int(row) + offset for offset in _BRIDGE_ROWS)
@@ -299,7 +205,7 @@ def _bridge(colours: Array, rims: list[Rim], row: float) -> tuple[float, float]:
     best: Array = edges[:, 0]
     for edge in edges.T[1:]:
         best = _step(best)[0] + edge
-    return float(best.max()) / edges.shape[1], max(top, 0) + 1 + float(best.argmax())
+    return float(best.max() / edges.shape[1])
 
 
 def _step(best: Array) -> tuple[Array, NDArray[np.intp]]:
@@ -343,7 +249,6 @@ def _rim(colours: Array, middle: Array, outline: NDArray[np.intp]) -> Rim:
     columns = np.clip(outline[:, None] + np.arange(-_DEPTH, _DEPTH + 1), 0, len(_RADII) - 1)
     profiles = _rays(colours, middle)[rows, columns]
     skins = [_smooth(np.median(profiles[:, end], axis=1)) for end in (_INNER, _OUTER)]
-    within, beyond = (np.median(skin[_BELOW], axis=0) for skin in skins)
     from_skin = [np.linalg.norm(profiles - skin[:, None], axis=2) for skin in skins]
     mean = np.minimum(*from_skin)[_BELOW].mean(axis=0)
     first = last = _DEPTH - _NEAR + int(mean[_DEPTH - _NEAR : _DEPTH + _NEAR + 1].argmax())
@@ -361,7 +266,7 @@ def _rim(colours: Array, middle: Array, outline: NDArray[np.intp]) -> Rim:
             (last - _DEPTH + _MARGIN_PX + wider)[:, None],
         )
     )
-    return inner, outer, float(np.linalg.norm(within - beyond))
+    return Rim(inner, outer)
 
 
 def _smooth(values: Array) -> Array:
@@ -369,82 +274,3 @@ def _smooth(values: Array) -> Array:
     around = np.concatenate([values[-4:], values, values[:4]])
     windows = np.lib.stride_tricks.sliding_window_view(around, 9, axis=0)
     return np.asarray(np.median(windows, axis=-1))
-
-
-def _coverage(
-    rims: list[Rim], bridge: float, temples: Array, edges: Array, width: float
-) -> tuple[NDArray[np.uint8], Array]:
-    """Return the coverage by rims, bridge and arms, and the hinges, (2, 2), in the small picture.
-
-    Args:
-        rims: those of both eyes.
-        bridge: row of the bridge.
-        temples: (2, 2) px.
-        edges: contrast from row to row, (H, W).
-        width: of the rims.
-    """
-    alpha = np.zeros(_SIZE[::-1], np.uint8)
-    for inner, outer, _ in rims:
-        around, lens = (filled_outline(edge, alpha.shape) for edge in (outer, inner))
-        alpha |= np.asarray(cv2.subtract(around, lens), np.uint8)
-    middles = [(inner + outer) / 2 for inner, outer, _ in rims]
-    nasal = middles[0][:, 0].max(), middles[1][:, 0].min()
-    _line(alpha, *(np.array([column, bridge]) for column in nasal), width=2 * width)
-    hinges = []
-    for middle, side, temple in zip(middles, (-1, 1), temples, strict=True):
-        outermost = side * (side * middle[:, 0]).max()
-        hinge = np.array([outermost, middle[:, 1].mean() - _HINGE_HEIGHT * np.ptp(middle[:, 1])])
-        _line(alpha, hinge, hinge, width=3 * width)
-        reach = max(float(side * (temple[0] - hinge[0])), 0.0)
-        _line(alpha, hinge, _arm_end(edges, hinge, side * reach), width=1.5 * width)
-        hinges.append(hinge)
-    return alpha, np.array(hinges)
-
-
-def _may_be_rim(points: Array, lids: NDArray[np.uint8], hinges: Array) -> NDArray[np.bool_]:
-    """Return which px of the face, (H, W), lie between the hinges' columns and are no eyes."""
-    column = np.arange(lids.shape[1])
-    between = (column > hinges[0] - _BESIDE_PX) & (column < hinges[1] + _BESIDE_PX)
-    face = filled_outline(points[list(OVAL)], lids.shape) > 127
-    return np.asarray(face & (lids < 128) & between)
-
-
-def _grown(
-    alpha: NDArray[np.uint8], colours: Array, allowed: NDArray[np.bool_], rims: list[Rim]
-) -> NDArray[np.uint8]:
-    """Let a coverage grow over adjacent px that are coloured like the rims, but not the eyes.
-
-    The upper parts and the corners of some rims are several times as thick as their lower ones.
-    """
-    rim = np.concatenate([(inner + outer)[_BELOW] / 2 for inner, outer, _ in rims])
-    skin = np.concatenate([outer[_BELOW] + (0, _BESIDE_PX) for _, outer, _ in rims])
-    last = np.subtract(_SIZE, 1)
-    colour, usual = (
-        np.median(colours[tuple(np.clip(places.astype(int), 0, last).T[::-1])], axis=0)
-        for places in (rim, skin)
-    )
-    contrast = float(np.linalg.norm(colour - usual))
-    if contrast < _MIN_CONTRAST:
-        return alpha
-    like = (np.linalg.norm(colours - colour, axis=2) < _LIKE * contrast) & allowed
-    for _ in range(_GROWTH_PX):
-        grown = np.asarray(cv2.dilate(alpha, np.ones((3, 3), np.uint8)), np.uint8)
-        alpha = np.where(like, grown, alpha)
-    return alpha
-
-
-def _arm_end(edges: Array, hinge: Array, reach: float) -> Array:
-    """Return the end, (2,) px, of the line from a hinge, `reach` px aside, with the best edges."""
-    steps = np.linspace(0, 1, 16, dtype=np.float32)
-    drops = np.abs(reach) * _SLOPES
-    x = np.tile(np.float32(hinge[0]) + np.float32(reach) * steps, (len(drops), 1))
-    y = np.float32(hinge[1]) + np.outer(drops, steps)
-    found = cv2.remap(edges, x, y.astype(np.float32), cv2.INTER_LINEAR).mean(axis=1)
-    drop = drops[(found - _LEVEL * np.abs(_SLOPES)).argmax()]
-    return np.asarray(hinge + np.array([reach, drop]))
-
-
-def _line(alpha: NDArray[np.uint8], start: Array, end: Array, *, width: float) -> None:
-    """Draw a line of this width, px, into a coverage; in place."""
-    first, last = (np.round(point).astype(int).tolist() for point in (start, end))
-    cv2.line(alpha, first, last, (255,), round(width), cv2.LINE_AA)

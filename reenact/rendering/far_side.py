@@ -130,6 +130,7 @@ def mirror_image(reference: Reference) -> Reference:
         picture[..., :3] = picture.reshape(-1, 4)[nearest, :3]
         picture[..., 3] = cv2.multiply(alpha, cv2.extractChannel(picture, 3), scale=1 / 255)
     points = mirrored(reference.landmarks, reference.side_px)
+    pose = estimate_pose(points)
     return replace(
         reference,
         person=person,
@@ -137,8 +138,9 @@ def mirror_image(reference: Reference) -> Reference:
         eyes=reference.eyes and reference.eyes.mirrored(len(person), gains),
         rimless=enlarged(alpha),
         landmarks=points,
-        pose=estimate_pose(points),
+        pose=pose,
         body=HEAD_ALONE,
+        glasses=reference.glasses and reference.glasses.mirrored(points, pose),
     )
 
 

@@ -40,7 +40,7 @@ from reenact.models.warp_unet_inputs import (
 from reenact.rendering.background import layers_of
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.eye_copies import EyeCopies, shut_copy
-from reenact.rendering.glasses import GlassesLayer
+from reenact.rendering.glasses import RigidGlasses
 from reenact.rendering.mesh_warp import enlarged_box, sources, warp_image
 from reenact.rendering.mouth_interior import (
     MouthColours,
@@ -123,8 +123,7 @@ class Reference:
         on_white: True if the picture lies on white and `rimless` is its own alpha. White over white
             is no halo, so nothing is cut off the rim.
         grey: True for a face in grey.
-        glasses: the glasses that the person wears in the picture, and not in `person` and `shut`;
-            None: none.
+        glasses: those that the person wears; None: none.
         eyes: copies from which eyes that look elsewhere are drawn; None: they are warped.
     """
 
@@ -140,7 +139,7 @@ class Reference:
     teeth_end: float | None = None
     on_white: bool = False
     grey: bool = False
-    glasses: GlassesLayer | None = None
+    glasses: RigidGlasses | None = None
     eyes: EyeCopies | None = None
 
     @classmethod
@@ -172,10 +171,9 @@ class Reference:
         background, alpha, rimless = layers_of(picture, people, landmarks, filled)
         if on_white:
             background, rimless = np.full_like(picture, 255), people
-        worn = find_glasses(picture, landmarks)
-        bare = worn.unworn if worn else picture
-        person, shut = (np.dstack([rgb, alpha]) for rgb in (bare, shut_copy(bare, landmarks)))
-        eyes = EyeCopies.of(bare, landmarks, alpha)
+        rims = find_glasses(picture, landmarks)
+        person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, shut_copy(picture, landmarks)))
+        eyes = EyeCopies.of(picture, landmarks, alpha)
         landmarks = visible_lips(landmarks, estimate_pose(landmarks))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
         pose = estimate_pose(points)
@@ -192,7 +190,7 @@ class Reference:
             teeth_end=teeth_end_of(picture, landmarks),
             on_white=on_white,
             grey=_is_grey(picture, landmarks),
-            glasses=GlassesLayer(picture, worn, points, pose, side_px) if worn else None,
+            glasses=None if rims is None else RigidGlasses.of(rims, size, points, pose, side_px),
             eyes=eyes,
         )
 

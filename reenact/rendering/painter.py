@@ -121,8 +121,6 @@ class Painter:
         if tongue > 0:
             zoom = len(person) / reference.side_px
             draw_tongue(person, drive, pose, colours=reference.mouth, zoom=zoom, out=tongue)
-        if reference.glasses is not None:
-            reference.glasses.draw(person, maps, drive, pose)
         return lay_over(person, reference.background), maps
 
     def moved(self, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
@@ -181,7 +179,7 @@ def _maps(
 ) -> Array:
     """Return the maps of a driven head; the arguments are those of `Painter.paint`."""
     start, side, poses = reference.landmarks, reference.side_px, (reference.pose, pose)
-    return head_mesh().maps(
+    maps = head_mesh().maps(
         start,
         drive,
         side,
@@ -191,6 +189,9 @@ def _maps(
         body=body,
         teeth_end=reference.teeth_end,
     )
+    if reference.glasses is not None:
+        reference.glasses.hold(maps, drive, poses[1])
+    return maps
 
 
 def _stretch_to_floor(down: Array) -> None:

@@ -7,8 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image
-from reenact.face.glasses import TEMPLES
-from reenact.face.topology import MOUTH_CORNERS
+from reenact.face.topology import MOUTH_CORNERS, OVAL
 from reenact.rendering.layers import Reference
 from reenact.rendering.painter import Painter
 from reenact.types import Image, Pose
@@ -86,15 +85,29 @@ def test_they_are_cut_at_the_pictures_edge_and_leave_it_with_the_face(painter: P
         assert least <= rim(picture).sum() <= most
 
 
-@pytest.mark.parametrize("yaw_deg", [-25.0, 25.0])
-def test_a_turn_shows_the_near_arm_of_glasses_as_wide_as_the_face(yaw_deg: float) -> None:
-    """The photo shows no arm: the rims reach the face's outline."""
+def runs(picture: Image, row: int) -> int:
+    """Return how many times a row crosses a rim."""
+    return int((np.diff(rim(picture)[row].astype(int), prepend=0) == 1).sum())
+
+
+@pytest.mark.parametrize("yaw_deg", [-30.0, -15.0, 15.0, 30.0])
+def test_a_turn_draws_each_rim_once_even_beyond_the_far_cheek(yaw_deg: float) -> None:
     pose = at(yaw_deg)
     points = to_image(canonical_face(), pose)
-    picture, _ = wearing(rims(POINTS, SIDE, SCALE, half=0.53)).paint(points, pose)
-    near = int(yaw_deg > 0)
-    temple = points[TEMPLES[near], 0]
-    found = np.flatnonzero(rim(picture).any(axis=0))
-    assert abs(found[-near] - temple) < 4
-    beside = int(temple) + (3, -3)[near]
-    assert 0 < rim(picture)[:, beside].sum() < 14, "a line, and no rim"
+    picture, _ = wearing(rims(POINTS, SIDE, SCALE, half=0.45)).paint(points, pose)
+    below_eyes = int(points[[145, 374], 1].mean()) + 8
+    assert runs(picture, below_eyes) == 4
+    columns = np.flatnonzero(rim(picture)[below_eyes])
+    outline = points[list(OVAL), 0]
+    beyond = outline.min() - columns[0] if yaw_deg > 0 else columns[-1] - outline.max()
+    assert beyond > (5 if abs(yaw_deg) > 20 else -5)
+
+
+@pytest.mark.parametrize("turn_deg", [-20.0, 20.0])
+def test_those_of_a_turned_photo_are_not_doubled_as_the_head_turns_back(turn_deg: float) -> None:
+    turned = to_image(canonical_face(), at(turn_deg))
+    photo, _ = wearing(COVERAGE).paint(turned, at(turn_deg))
+    reference = Reference.of(photo, np.full((SIDE, SIDE), 255, np.uint8), turned)
+    assert reference.glasses is not None
+    picture, _ = Painter(reference).paint(POINTS, at())
+    assert runs(picture, int(POINTS[[145, 374], 1].mean()) + 8) == 4
