@@ -59,12 +59,15 @@ _BELOW: Final = np.sin(_ANGLES) > np.sin(np.radians(20))
 _WEAKEST: Final = 25.0
 """Percentile of the edges below an eye that has to be strong."""
 
-_MIN_EDGE: Final = 5.0
-"""Its least contrast."""
+_MIN_CONTRAST: Final = 14.0
+"""Least contrast around the lids with which it is compared."""
 
 _MIN_SHARE, _MIN_BRIDGE = 0.36, 0.5
 """Its least share, and the bridge's, of the contrast around the lids: blurred pictures have weak
 edges."""
+
+_CLEAR_BRIDGE, _SHARE_AT_CLEAR_BRIDGE = 1.3, 0.14
+"""A bridge that no face without glasses has, and the least share of the edge below one."""
 
 _NOSE: Final = 168
 """Landmark of the nose between the eyes."""
@@ -124,15 +127,16 @@ def find_glasses(picture: Image, landmarks: Array) -> tuple[Rim, Rim] | None:
     right, left = (filled_outline(points[list(eye)], _SIZE[::-1]) for eye in (EYE_RIGHT, EYE_LEFT))
     lids = np.asarray(cv2.dilate(right | left, _AROUND_LIDS), np.uint8)
     contrast = _NOISE + _contrast_around(colours, lids)
-    rims = []
+    rims, weakest = [], np.inf
     for corners, side in (EYE_CORNERS_RIGHT, -1), (EYE_CORNERS_LEFT, 1):
         middle = points[list(corners)].mean(axis=0)
         middle += np.multiply(_MIDDLE, (side * _IOD_PX, _IOD_PX))
-        outline, weakest = _outline(colours, lids, middle)
-        if weakest < max(_MIN_EDGE, _MIN_SHARE * contrast):
-            return None
+        outline, edge = _outline(colours, lids, middle)
+        weakest = min(weakest, edge)
         rims.append(_rim(colours, middle, outline))
-    if _bridge(colours, rims, points[_NOSE, 1]) < _MIN_BRIDGE * contrast:
+    bridge = _bridge(colours, rims, points[_NOSE, 1])
+    share = _SHARE_AT_CLEAR_BRIDGE if bridge > _CLEAR_BRIDGE * contrast else _MIN_SHARE
+    if bridge < _MIN_BRIDGE * contrast or weakest < share * max(contrast, _MIN_CONTRAST):
         return None
     to_picture = cv2.invertAffineTransform(to_small)
     first, second = (

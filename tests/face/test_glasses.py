@@ -58,3 +58,12 @@ def test_a_real_face_wears_what_it_wears() -> None:
 def test_a_face_at_the_pictures_edge_is_looked_at_as_far_as_it_is_seen() -> None:
     points = POINTS - np.array([150, 120, 0], np.float32)
     assert find_glasses(bare_face(points, SIDE), points) is None
+
+
+def test_only_a_clear_bridge_makes_weak_rims_count() -> None:
+    coverage = rims(POINTS, SIDE, IOD, bridge=False)
+    bridge = np.where(coverage > 0, 0, rims(POINTS, SIDE, IOD))
+    for share, counts in (0.5, False), (1.0, True):
+        worn = np.round(coverage / 6 + share * bridge).astype(np.uint8)
+        found = find_glasses(put_on(bare_face(POINTS, SIDE), worn), POINTS)
+        assert (found is not None) == counts
