@@ -161,3 +161,20 @@ def test_the_edge_of_the_cheek_that_widens_is_drawn_from_further_inside(turn: fl
 @pytest.mark.parametrize(("yaw", "to_yaw"), [(0.0, 0.08), (0.5, 0.0), (-0.5, 0.4)])
 def test_small_turns_and_turned_photos_leave_the_cheek_as_it_is(yaw: float, to_yaw: float) -> None:
     assert moved_inwards(yaw, to_yaw)[0] == pytest.approx(np.zeros(N_LANDMARKS), abs=1e-3)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.3])
+def test_the_edge_of_the_jaw_is_drawn_from_further_inside_as_a_head_is_raised(yaw: float) -> None:
+    lowered, level, nearly, raised = (
+        seen(canonical_face(), (pitch, yaw, 0.1)) for pitch in (0.25, 0.0, -0.08, -0.5)
+    )
+    chin_forehead_and_nose = [152, 10, 1]
+
+    def inwards(drive: Array) -> Array:
+        found = inside_outline(level, (estimate_pose(level), estimate_pose(drive)))
+        return np.asarray((level - found)[chin_forehead_and_nose, 1])
+
+    assert inwards(raised)[0] == pytest.approx(0.1 * (np.sin(0.5) - 0.1) * IOD_PX, rel=0.2)
+    assert np.abs(inwards(raised)[1:]).max() < 0.2
+    for drive in (lowered, nearly):
+        np.testing.assert_array_equal(inwards(drive), 0)
