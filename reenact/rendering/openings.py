@@ -103,9 +103,7 @@ def mouth_sources(
 
     Upper teeth keep their distance from the middle of the upper lip, and a more curved lip hides
     the sides of their row; what is below them, `teeth_end` of the opening, keeps its distance from
-    the lower lip. If the reference shows where they end, they stay where they are as the upper lip
-    rises, and what it bares above them is unseen. `teeth_end` is None if the reference's lips are
-    closed.
+    the lower lip. `teeth_end` is None if the reference's lips are closed.
 
     Returns:
         The sources, float32 (N, 2) crop px. Float32 (N,), 0 to 1: 1 where the reference does not
@@ -126,20 +124,20 @@ def mouth_sources(
     opening = np.maximum(rest.lower(along) - top, 0)
     drop = drop / growth_across - beyond_lip
     end = 1.0 if teeth_end is None else teeth_end
-    rise, outgrown = (0.0, 0.0) if teeth_end is None else _change(reference, drive, poses)
-    iod = poses[0].scale
-    rise = rise * iod if end < 1 else 0.0
-    down, teeth, below = drop - rise, end * opening, opening - gap + drop
+    down, teeth, below = drop, end * opening, opening - gap + drop
+    outgrown = 0.0
     if teeth_end is not None:
+        outgrown = _outgrown(reference, drive, poses)
         hung = np.interp(driven_along, *driven.edge(_hung_lip(reference, drive, poses)))
-        down += np.maximum(upper - hung, 0) / growth_across
+        down = drop + np.maximum(upper - hung, 0) / growth_across
     kept = np.minimum(drop, 0) + np.maximum(down, 0)
     depth = np.where(down < teeth, kept, np.clip(below, teeth, opening))
     hidden = down - opening
     if end < 1:
-        hidden = np.maximum(rise - np.maximum(drop, 0), np.minimum(down - teeth, teeth - below))
+        hidden = np.minimum(down - teeth, teeth - below)
     hidden = np.maximum(hidden, np.minimum(beside, gap))
     sources = rest.places(along, top + depth + beyond_lip)
+    iod = poses[0].scale
     rim = iod * (_EDGE_IOD if teeth_end is None else _RIM_IOD)
     unseen = np.clip(hidden / rim, outgrown, 1).astype(np.float32)
     driven_gap, gap_at_rest = driven.height() / (growth_across * iod), rest.height() / iod
@@ -158,12 +156,8 @@ def _hung_lip(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array
     return np.asarray((lip + (drive[edge[middle]] - lip[middle]))[:, :2])
 
 
-def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[float, float]:
-    """Return how far a mouth's upper lip has risen, iod, and how far it has outgrown the reference.
-
-    The first is 0 if the lip has come down. The second is 0 to 1: 1 if the mouth has grown so much
-    that the reference shows too little of it.
-    """
+def _outgrown(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> float:
+    """Return 0 to 1: 1 if a mouth has grown so much that the reference shows too little of it."""
     before, after = (
         to_face_frame(face[[UPPER_LIP, LOWER_LIP, *MOUTH_CORNERS]], pose)
         for face, pose in zip((reference, drive), poses, strict=True)
@@ -172,8 +166,7 @@ def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[f
         [math.dist(face[i, :2], face[i + 1, :2]) for face in (before, after)] for i in (0, 2)
     )
     growth_iod = gaps[1] - gaps[0] + _GROWTH_BY_WIDTH * (widths[1] / max(widths[0], 1e-6) - 1)
-    outgrown = ramp(growth_iod, *_OUTGROWN_IOD) if widths[0] < _BROAD_IOD else 0.0
-    return max(float(before[0, 1] - after[0, 1]), 0.0), outgrown
+    return ramp(growth_iod, *_OUTGROWN_IOD) if widths[0] < _BROAD_IOD else 0.0
 
 
 def teeth_end_of(picture: Image, landmarks: Array) -> float | None:
