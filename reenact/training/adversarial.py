@@ -19,7 +19,8 @@ landmarks instead of 68.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,14 +46,7 @@ from reenact.training.picture_pairs import (
     load_pictures,
     measure,
 )
-from reenact.training.sampling import (
-    Batch,
-    Batches,
-    PairDraw,
-    PeopleData,
-    PictureData,
-    read_settings,
-)
+from reenact.training.sampling import Batch, PeopleData, PictureData, read_settings
 
 BETAS: Final = (0.5, 0.999)
 """β1 and β2 of Adam in the paper and in pix2pix."""
@@ -174,10 +168,8 @@ class AdversarialRecipe(Recipe):
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the dataset of batches, one for each step."""
-        config = self.config
-        stack = partial(collate, size_px=config.size_px)
-        draw = PairDraw(self._material.sampler, stack, config.batch_size)
-        return Batches(draw, seed, steps)
+        stack = partial(collate, size_px=self.config.size_px)
+        return self._material.batches(stack, self.config.batch_size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Train on one batch of `picture_pairs.collate`."""
@@ -227,22 +219,8 @@ class AdversarialRecipe(Recipe):
         """Write half-precision safetensors with a header that describes them."""
         assert isinstance(network, UNet)
         config = replace(network.config, dropout=0.0).to_json()  # used in training only
-        material = self._material
-        save_weights(self._name, network, config=config, material=material, path=path, facts=facts)
-
-
-def save_weights(
-    name: str,
-    network: nn.Module,
-    *,
-    config: str,
-    material: PictureMaterial,
-    path: Path,
-    facts: Mapping[str, str],
-) -> None:
-    """Write the weights that `LandmarkRenderer` loads."""
-    header = {"architecture": name, "config": config, "data": material.description, **facts}
-    save_model(path, network.state_dict(), header)
+        header = {"architecture": self._name, "config": config, "data": self._material.description}
+        save_model(path, network.state_dict(), {**header, **facts})
 
 
 def unet_config(config: AdversarialConfig) -> UNetConfig:
@@ -288,12 +266,21 @@ def generator_loss(
     discriminator: nn.Module, generated: tuple[Tensor, ...], least_squares: bool = False
 ) -> Tensor:
     """Return the adversarial loss of a generator; the discriminator gets no gradients."""
-    discriminator.requires_grad_(False)
-    try:
+    with frozen(discriminator):
         cost = square_loss if least_squares else _log_loss
         return cost(discriminator(*generated), 1.0)
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Let what is computed in the block give these networks no gradients."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
     finally:
-        discriminator.requires_grad_(True)
+        for network in networks:
+            network.requires_grad_(True)
 
 
 def optimizer_step(

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from reenact.errors import counted
 from reenact.evaluation import metrics
@@ -32,8 +33,10 @@ from reenact.training.augmentation import AUGMENTATIONS, Augmentation, Pair, Rng
 from reenact.training.deformation_transfer import DeformationTransfer
 from reenact.training.sampling import (
     Batch,
+    Batches,
     Clip,
     Driven,
+    PairDraw,
     PairSampler,
     PictureData,
     Sampler,
@@ -65,6 +68,12 @@ class PictureMaterial:
     sampler: Sampler
     held_out: Sequence[Pair]
     description: str
+
+    def batches(
+        self, collate: Callable[[list[Pair]], Batch], batch_size: int, seed: int, steps: int
+    ) -> Dataset[Batch]:
+        """Return the dataset of batches, one for each step; `collate` makes one of pairs."""
+        return Batches(PairDraw(self.sampler, collate, batch_size), seed, steps)
 
 
 def load_pictures(

@@ -43,7 +43,7 @@ from reenact.training.losses import (
     weighted_l1,
 )
 from reenact.training.picture_pairs import PictureMaterial, load_pictures, resized
-from reenact.training.sampling import Batch, Batches, PairDraw, PictureData, read_settings
+from reenact.training.sampling import Batch, PictureData, read_settings
 from reenact.types import Array, Image
 
 ARCHITECTURE: Final = "warp_unet"
@@ -110,8 +110,7 @@ class WarpUNetRecipe(Recipe):
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the dataset of batches, one for each step."""
-        draw = PairDraw(self._material.sampler, collate, self.config.batch_size)
-        return Batches(draw, seed, steps)
+        return self._material.batches(collate, self.config.batch_size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Train on one batch of `collate`."""

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from reenact.errors import ConfigError
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.unet import UNet, UNetConfig
-from reenact.models.weights import builder
+from reenact.models.weights import builder, save_model
 from reenact.training.adversarial import (
     AdversarialConfig,
     adam,
@@ -30,7 +30,6 @@ from reenact.training.adversarial import (
     generator_loss,
     optimizer_step,
     read_config,
-    save_weights,
     unet_config,
 )
 from reenact.training.loop import Recipe
@@ -41,7 +40,7 @@ from reenact.training.picture_pairs import (
     load_pictures,
     measure,
 )
-from reenact.training.sampling import Batch, Batches, PairDraw
+from reenact.training.sampling import Batch
 
 CYCLE_SHARE: Final = 0.5
 """Weight of the cycle loss, relative to that of the pixel loss."""
@@ -94,10 +93,8 @@ class G2GANRecipe(Recipe):
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the dataset of batches, one for each step."""
-        config = self.config
-        stack = partial(collate, size_px=config.size_px)
-        draw = PairDraw(self._material.sampler, stack, config.batch_size)
-        return Batches(draw, seed, steps)
+        stack = partial(collate, size_px=self.config.size_px)
+        return self._material.batches(stack, self.config.batch_size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Train both directions on one batch: the reference is calm, the truth acts."""
@@ -141,14 +138,9 @@ class G2GANRecipe(Recipe):
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that describes them."""
         assert isinstance(network, G2GANNetwork)
-        save_weights(
-            "g2gan",
-            network,
-            config=network.config.to_json(),
-            material=self._material,
-            path=path,
-            facts=facts,
-        )
+        config = network.config.to_json()
+        header = {"architecture": "g2gan", "config": config, "data": self._material.description}
+        save_model(path, network.state_dict(), {**header, **facts})
 
 
 def build_recipe(settings: Mapping[str, Any]) -> G2GANRecipe:

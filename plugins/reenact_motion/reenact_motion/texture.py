@@ -34,6 +34,7 @@ from reenact.training.adversarial import (
     AdversarialConfig,
     AdversarialRecipe,
     adam,
+    frozen,
     optimizer_step,
 )
 from reenact.training.augmentation import AUGMENTATIONS, Augmentation, Pair, Rng, augment
@@ -114,9 +115,8 @@ class TextureRecipe(AdversarialRecipe):
         likeness = known @ network(batch["truth"]).T / TEMPERATURE
         told = F.cross_entropy(likeness, torch.arange(len(known), device=likeness.device))
         optimizer_step(self.optimizers["identity"], [told])
-        network.requires_grad_(False)
-        alike = (known.detach() * network(generated)).sum(dim=1)
-        network.requires_grad_(True)
+        with frozen(network):
+            alike = (known.detach() * network(generated)).sum(dim=1)
         identity = self.config.identity_weight * (1 - alike).mean()
         return {"identity": identity}, {"people": float(told.detach())}
 

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from reenact.errors import ConfigError
 from reenact.evaluation.face_reader import FaceReader
 from reenact.models.weights import save_model
-from reenact.training.adversarial import adam, as_floats, optimizer_step
+from reenact.training.adversarial import adam, as_floats, frozen, optimizer_step
 from reenact.training.faces.recipe import critic_log_loss
 from reenact.training.loop import Recipe
 from reenact.training.sampling import Batch, Batches, describe, read_settings, split_people
@@ -153,12 +153,9 @@ class VideoRecipe(Recipe):
             judged = self.critic_losses(real, emotion, drawn)
             optimizer_step(self.optimizers["critic"], judged.values())
             self.after_critic()
-        for name in self._critics:
-            self.networks[name].requires_grad_(False)
-        drawn, losses = self.draw(self._noise(real), emotion)
-        losses |= self.generator_losses(drawn, emotion)
-        for name in self._critics:
-            self.networks[name].requires_grad_(True)
+        with frozen(*(self.networks[name] for name in self._critics)):
+            drawn, losses = self.draw(self._noise(real), emotion)
+            losses |= self.generator_losses(drawn, emotion)
         optimizer_step(self.optimizers["generator"], losses.values())
         return {**as_floats(judged), **as_floats(losses)}
 

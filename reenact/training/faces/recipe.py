@@ -24,7 +24,7 @@ from reenact.errors import ConfigError, ModelError
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import check_side, gradient_penalty, window
 from reenact.models.weights import NetworkConfig, header_of, load_model, read_header, save_model
-from reenact.training.adversarial import adam, as_floats, optimizer_step
+from reenact.training.adversarial import adam, as_floats, frozen, optimizer_step
 from reenact.training.faces.clips import FaceData
 from reenact.training.faces.material import (
     FaceMaterial,
@@ -208,12 +208,8 @@ class FaceRecipe(Recipe):
 
     def _judged_losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the generator's losses by the critics, which get no gradients."""
-        for name in self.critics:
-            self.networks[name].requires_grad_(False)
-        losses = self.generator_losses(batch, self.wanted(batch))
-        for name in self.critics:
-            self.networks[name].requires_grad_(True)
-        return losses
+        with frozen(*(self.networks[name] for name in self.critics)):
+            return self.generator_losses(batch, self.wanted(batch))
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return how well acted emotions are shown; see `measure_emotions`."""
