@@ -119,7 +119,7 @@ def test_a_discriminator_loses_by_the_logarithms_of_its_probabilities(
     assert float(losses["critic"].detach()) == pytest.approx(float(told.detach()), rel=1e-4)
 
 
-def drawn_by(recipe: FaceRecipe, batch: Mapping[str, Tensor], wanted: Tensor) -> Tensor:
+def drawn_by(recipe: FaceRecipe[Any], batch: Mapping[str, Tensor], wanted: Tensor) -> Tensor:
     """Return what the generator draws."""
     with torch.no_grad():
         drawn: Tensor = recipe.networks["generator"](recipe.given(batch)[0], wanted)

@@ -95,7 +95,7 @@ def test_pairs_of_acted_faces_begin_with_the_frame_and_contempt_is_on_the_left()
 
 
 def test_a_wrong_side_or_start_is_reported_before_the_data_is_read() -> None:
-    def never(config: FaceGanConfig, material: FaceMaterial) -> FaceRecipe:
+    def never(config: FaceGanConfig, material: FaceMaterial) -> FaceRecipe[FaceGanConfig]:
         raise AssertionError("the data was read")
 
     build = recipe_builder(FaceGanConfig, never)

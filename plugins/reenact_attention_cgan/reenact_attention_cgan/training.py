@@ -66,13 +66,12 @@ class AttentionTraining(FaceGanConfig):
     saturating: bool = True
 
 
-class AttentionRecipe(FaceRecipe):
+class AttentionRecipe(FaceRecipe[AttentionTraining]):
     """Trains the attention cGAN; see the module's docstring."""
 
     paired = True
 
     def __init__(self, config: AttentionTraining, material: FaceMaterial) -> None:
-        self.config = config
         sizes = sizes_of(AttentionConfig, config)
         side = config.size_px
         critics = {

@@ -76,11 +76,10 @@ class AttganGenerator(nn.Module):
         return coloured(faces, self.last(self.decoder(features)), self.config.residual)
 
 
-class AttganRecipe(FaceRecipe):
+class AttganRecipe(FaceRecipe[AttganTraining]):
     """Trains AttGAN; see the module's docstring."""
 
     def __init__(self, config: AttganTraining, material: FaceMaterial) -> None:
-        self.config = config
         network = AttganGenerator(sizes_of(BaselineConfig, config))
         critic = ConditionCritic((config.size_px, config.size_px), len(EMOTIONS), config.width)
         super().__init__("attgan", config, material, network, {"critic": critic})

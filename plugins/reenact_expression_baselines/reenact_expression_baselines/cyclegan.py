@@ -106,13 +106,12 @@ class CycleganGenerator(nn.Module):
         return drawn
 
 
-class CycleganRecipe(FaceRecipe):
+class CycleganRecipe(FaceRecipe[CycleganTraining]):
     """See the module."""
 
     constant_share = 1 / 2
 
     def __init__(self, config: CycleganTraining, material: FaceMaterial) -> None:
-        self.config = config
         self._emotions = sorted(set(material.groups) - {0})
         if 0 not in material.groups or not self._emotions:
             raise ReenactError(

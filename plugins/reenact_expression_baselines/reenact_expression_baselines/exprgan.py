@@ -117,11 +117,10 @@ class ExprganGenerator(nn.Module):
         return coloured(faces, self.decode(self.encode(faces), code), self.config.residual)
 
 
-class ExprganRecipe(FaceRecipe):
+class ExprganRecipe(FaceRecipe[ExprganTraining]):
     """Trains ExprGAN; see the module's docstring."""
 
     def __init__(self, config: ExprganTraining, material: FaceMaterial) -> None:
-        self.config = config
         network = ExprganGenerator(sizes_of(BaselineConfig, config))
         codes = (1 + EMOTION_LENGTH) * len(EMOTIONS)
         critics = {

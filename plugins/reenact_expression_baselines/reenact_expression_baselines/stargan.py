@@ -54,13 +54,12 @@ class StarganGenerator(PlainGenerator):
         self.config = config
 
 
-class StarganRecipe(FaceRecipe):
+class StarganRecipe(FaceRecipe[StarganTraining]):
     """Trains StarGAN; see the module's docstring."""
 
     constant_share = 1 / 2
 
     def __init__(self, config: StarganTraining, material: FaceMaterial) -> None:
-        self.config = config
         network = StarganGenerator(sizes_of(BaselineConfig, config, depth=config.blocks))
         critic = ConditionCritic((config.size_px, config.size_px), len(EMOTIONS), config.width)
         super().__init__("stargan", config, material, network, {"critic": critic})

@@ -66,7 +66,7 @@ class GanimationTraining(FaceGanConfig):
     unit_noise: NonNegativeFloat = 0.1
 
 
-class GanimationRecipe(FaceRecipe):
+class GanimationRecipe(FaceRecipe[GanimationTraining]):
     """Trains GANimation; see the module's docstring.
 
     Both learning rates are constant for 20 of 30 epochs.
@@ -75,7 +75,6 @@ class GanimationRecipe(FaceRecipe):
     constant_share = 2 / 3
 
     def __init__(self, config: GanimationTraining, material: FaceMaterial) -> None:
-        self.config = config
         sizes = sizes_of(MaskedConfig, config)
         side = config.size_px
         critic = ConditionCritic((side, side), sizes.conditions, config.width)

@@ -49,7 +49,7 @@ class LgpTraining(FaceGanConfig):
     attention_weight: NonNegativeFloat = 0.1
 
 
-class LgpRecipe(FaceRecipe):
+class LgpRecipe(FaceRecipe[LgpTraining]):
     """Trains LGP-GAN; see the module's docstring.
 
     All learning rates are constant for 100,000 of 200,000 steps.
@@ -58,7 +58,6 @@ class LgpRecipe(FaceRecipe):
     constant_share = 1 / 2
 
     def __init__(self, config: LgpTraining, material: FaceMaterial) -> None:
-        self.config = config
         sizes = sizes_of(LgpConfig, config)
         super().__init__("lgp_gan", config, material, LgpGenerator(sizes), critics(sizes))
 
@@ -70,7 +69,7 @@ class LgpRecipe(FaceRecipe):
             critic_loss(self._critic(name), real, generated[name], self.shows(batch), self.config)
             for name, real in cut_out(batch["faces"]).items()
         ]
-        return {name: sum_of(losses, name) for name in losses[0]}
+        return {name: torch.stack([one[name] for one in losses]).sum() for name in losses[0]}
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the terms of L_G, eq. 9."""
@@ -122,11 +121,6 @@ def attention_loss(masks: Mapping[str, Tensor]) -> Tensor:
     """Return the sum of ‖M‖₂ / √pixels over the masks, mean over the batch (eq. 7)."""
     norms = [mask.float().flatten(1).square().mean(dim=1).sqrt() for mask in masks.values()]
     return torch.stack(norms).sum(dim=0).mean()
-
-
-def sum_of(losses: list[dict[str, Tensor]], name: str) -> Tensor:
-    """Return the sum of a loss over the critics."""
-    return torch.stack([one[name] for one in losses]).sum()
 
 
 build_recipe = recipe_builder(LgpTraining, LgpRecipe, by_emotion)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -71,7 +71,10 @@ class FaceGanConfig(FaceData):
     start: str = ""
 
 
-class FaceRecipe(Recipe):
+Settings = TypeVar("Settings", bound=FaceGanConfig)
+
+
+class FaceRecipe(Recipe, Generic[Settings]):
     """A generator against critics, which are trained more often; a recipe supplies the losses.
 
     Args:
@@ -95,12 +98,12 @@ class FaceRecipe(Recipe):
     def __init__(
         self,
         name: str,
-        config: FaceGanConfig,
+        config: Settings,
         material: FaceMaterial,
         generator: nn.Module,
         critics: Mapping[str, nn.Module],
     ) -> None:
-        self.name, self.material, self._config = name, material, config
+        self.name, self.material, self.config = name, material, config
         if config.start:
             _start(generator, Path(config.start), name)
         self.networks: dict[str, nn.Module] = {"generator": generator, **critics}
@@ -115,7 +118,7 @@ class FaceRecipe(Recipe):
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the dataset of batches, one for each step with all its critic steps."""
-        count = self._config.critic_steps * self._config.batch_size
+        count = self.config.critic_steps * self.config.batch_size
         return Batches(partial(self.material.draw, count=count), seed, steps)
 
     def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
@@ -174,7 +177,7 @@ class FaceRecipe(Recipe):
         colours under a generator's mask are compared too: once the mask has closed, nothing else
         trains them.
         """
-        weight = self._config.pair_weight
+        weight = self.config.pair_weight
         if not weight:
             return {}
         losses = []
@@ -189,7 +192,7 @@ class FaceRecipe(Recipe):
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Train the critics for some steps, then the generator for one; see `FaceGanConfig`."""
-        config = self._config
+        config = self.config
         count = config.critic_steps
         start = config.pairs_first if config.pair_weight else 0.0
         judged: dict[str, Tensor] = {}
@@ -215,13 +218,13 @@ class FaceRecipe(Recipe):
         """Return how well acted emotions are shown; see `measure_emotions`."""
         conditions = self.acted()
         held_out = self.material.held_out
-        return measure_emotions(network, self._config.gain, held_out, lambda *_: conditions)
+        return measure_emotions(network, self.config.gain, held_out, lambda *_: conditions)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that describes them."""
         config: str = network.config.to_json()  # type: ignore[operator, union-attr]
         header = {"architecture": self.name, "config": config, "data": self.material.description}
-        gain = {"gain": str(self._config.gain)}
+        gain = {"gain": str(self.config.gain)}
         save_model(path, network.state_dict(), {**header, **gain, **facts})
 
 
@@ -274,20 +277,17 @@ def sizes_of(kind: type[Sizes], config: FaceGanConfig, **others: int) -> Sizes:
     return kind(**given | others)
 
 
-Settings = TypeVar("Settings", bound=FaceGanConfig)
-
-
 def recipe_builder(
     settings_type: type[Settings],
-    recipe: Callable[[Settings, FaceMaterial], FaceRecipe],
+    recipe: Callable[[Settings, FaceMaterial], FaceRecipe[Settings]],
     group: Grouping | None = None,
-) -> Callable[[Mapping[str, Any]], FaceRecipe]:
+) -> Callable[[Mapping[str, Any]], FaceRecipe[Settings]]:
     """Return a function that builds a recipe from the `[settings]` of a training file.
 
     It raises ReenactError if a setting is wrong, or the data is missing or does not fit.
     """
 
-    def build_recipe(settings: Mapping[str, Any]) -> FaceRecipe:
+    def build_recipe(settings: Mapping[str, Any]) -> FaceRecipe[Settings]:
         config = read_settings(settings_type, settings)
         _check(config)
         return recipe(config, load_faces(config, group))
