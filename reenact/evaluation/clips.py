@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reenact.errors import SourceError, counted
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import resized_square
-from reenact.targets.clip_files import UNRELATED, clip_landmarks, clips_in, decode_clip
+from reenact.targets.clip_files import UNRELATED, clip_landmarks, clips_in, decode_clip, person_of
 from reenact.types import Array, Image, Target
 
 CLIP_FPS: Final = 25.0
@@ -37,6 +37,23 @@ class Clip:
     landmarks: Array
     usable: NDArray[np.intp]
     unrelated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFile:
+    """A clip that is not read yet."""
+
+    path: Path
+
+    @property
+    def identity(self) -> str:
+        """Name of the person."""
+        return person_of(self.path.stem)
+
+
+def find_clip_files(folder: Path) -> list[ClipFile]:
+    """Return the clips of a folder; raises as `find_clips`."""
+    return [ClipFile(path) for path in find_clips(folder)]
 
 
 def find_clips(folder: Path, limit: int | None = None, pattern: str = "*") -> list[Path]:

@@ -16,7 +16,6 @@ from reenact_motion.face_videos import (
     FaceVideo,
     VideoData,
     VideoSampler,
-    find_clips,
     load_videos,
     whole_rise,
 )
@@ -29,6 +28,7 @@ from reenact_motion.video_training import VideoRecipe, VideoTraining
 from torch import Tensor, nn
 
 from reenact.errors import ReenactError
+from reenact.evaluation.clips import find_clip_files
 from reenact.evaluation.face_reader import FaceReader
 from reenact.expression.emotions import EMOTIONS, acted_deviations
 from reenact.face.geometry import canonical_face, to_image
@@ -94,7 +94,7 @@ def test_an_emotion_without_videos_cannot_be_learned() -> None:
 
 
 def test_faces_of_clips_are_bent_to_each_emotion_by_levels() -> None:
-    clips = find_clips(people() / "train")
+    clips = find_clip_files(people() / "train")
     videos = load_videos(clips[:1], VideoData("", size_px=64, acted_frames=1))
     acted = [one for one in videos if one.acted]
     assert [one.emotion for one in acted] == list(range(1, len(EMOTIONS)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,12 +18,13 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from reenact.errors import ReenactError
+from reenact.evaluation.clips import ClipFile
 from reenact.evaluation.recognition import ClipExpressions, read_expressions
 from reenact.expression.emotions import EMOTIONS, emotion_intensity
 from reenact.face.topology import ACTION_UNITS
 from reenact.imaging import crop_image, smoothstep, to_unit
 from reenact.rendering.aligned_face import to_frame
-from reenact.targets.clip_files import clips_in, decode_clip, person_of
+from reenact.targets.clip_files import decode_clip
 from reenact.training.augmentation import Rng
 from reenact.training.faces.acted import EXAGGERATION, act_at
 from reenact.training.sampling import Batch, PeopleData
@@ -72,22 +72,6 @@ class FaceVideo:
     emotion: int
     pictures: NDArray[np.uint8]
     acted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClipFile:
-    """A clip that is not read yet: its video, and who is in it."""
-
-    path: Path
-    identity: str
-
-
-def find_clips(folder: Path) -> list[ClipFile]:
-    """Return the clips of a folder. Raises ReenactError if there are none."""
-    clips = [ClipFile(path, person_of(path.stem)) for path in clips_in(folder)]
-    if not clips:
-        raise ReenactError(f"{folder} holds no clips (NAME.mp4 with NAME.npz).")
-    return clips
 
 
 def load_videos(clips: Sequence[ClipFile], data: VideoData) -> list[FaceVideo]:

@@ -25,6 +25,7 @@ from reenact import registry
 from reenact.cli.arguments import COUNT
 from reenact.config import RendererSettings
 from reenact.errors import ModelError, ReenactError
+from reenact.evaluation.clips import ClipFile, find_clip_files
 from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.emotions import emotion_drive, read_portrait
 from reenact.evaluation.face_reader import FaceReader
@@ -43,9 +44,7 @@ from reenact.types import Array, Drive, Target
 from reenact_motion import MotionGANSettings
 from reenact_motion.face_videos import (
     FRAMES,
-    ClipFile,
     VideoData,
-    find_clips,
     load_videos,
     whole_rise,
 )
@@ -130,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        clips = find_clips(options.clips)
+        clips = find_clip_files(options.clips)
         if options.folds:
             people = read_fold(options.folds, options.fold)
             clips = [clip for clip in clips if clip.identity in people]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from reenact.errors import ConfigError
+from reenact.evaluation.clips import find_clip_files
 from reenact.evaluation.face_reader import FaceReader
 from reenact.models.weights import save_model
 from reenact.training.adversarial import adam, as_floats, frozen, optimizer_step
@@ -30,7 +31,6 @@ from reenact_motion.face_videos import (
     FaceVideo,
     VideoData,
     VideoSampler,
-    find_clips,
     load_videos,
 )
 from reenact_motion.video_measures import draw_videos, figures_of
@@ -203,7 +203,7 @@ def recipe_builder(
     def build_recipe(settings: Mapping[str, Any]) -> VideoRecipe:
         config = read_settings(settings_type, settings)
         _sizes(config)  # before the data is read
-        clips, _ = split_people(config, find_clips)
+        clips, _ = split_people(config, find_clip_files)
         return recipe(name, config, generator, load_videos(clips, config), describe(clips, config))
 
     return build_recipe

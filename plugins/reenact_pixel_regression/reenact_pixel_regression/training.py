@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -20,9 +20,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from reenact.errors import SourceError
-from reenact.evaluation.clips import find_clips
+from reenact.evaluation.clips import find_clip_files
 from reenact.models.weights import save_model
-from reenact.targets.clip_files import person_of
 from reenact.training.loop import Recipe
 from reenact.training.sampling import PeopleData, read_settings, split_people
 from reenact.types import Array
@@ -66,13 +65,6 @@ class PixelRegressionTraining(PeopleData):
     exaggeration: Annotated[float, Field(gt=0, le=2)] = 1.0
     limit_levels: NonNegativeFloat = 0.0
     batch_size: PositiveInt = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody in a folder of clips."""
-
-    identity: str
 
 
 class PixelRegressionRecipe(Recipe):
@@ -183,11 +175,6 @@ def _psnr(drawn: Array, true: Array, face: Any) -> float:
     return float(np.mean(-10 * np.log10(np.maximum(errors, 1e-10))))
 
 
-def people_in(folder: Path) -> list[Person]:
-    """Return whom the clips of a folder show. Raises SourceError if it holds none."""
-    return [Person(name) for name in sorted({person_of(one.stem) for one in find_clips(folder)})]
-
-
 def build_recipe(settings: Mapping[str, Any]) -> PixelRegressionRecipe:
     """Make the recipe from the `[settings]` of a training file.
 
@@ -195,5 +182,5 @@ def build_recipe(settings: Mapping[str, Any]) -> PixelRegressionRecipe:
     people.
     """
     config = read_settings(PixelRegressionTraining, settings)
-    people = [{one.identity for one in part} for part in split_people(config, people_in)]
+    people = [{one.identity for one in part} for part in split_people(config, find_clip_files)]
     return PixelRegressionRecipe(config, *people)
