@@ -23,7 +23,7 @@ from reenact.expression import tracker_trust
 from reenact.expression.actor_identity import ActorIdentity
 from reenact.expression.measures import LID_RIGHT, MOUTH_OPEN, MOUTH_WIDTH, measure
 from reenact.face.geometry import estimate_pose, to_face_frame
-from reenact.targets.clip_files import clip_landmarks
+from reenact.targets.clip_files import clip_landmarks, frames_with_face
 from reenact.types import Array, Landmarks
 
 SIZE = (256, 256)
@@ -65,7 +65,7 @@ def main() -> None:
     rows: dict[str, Figures] = {}
     for video in find_clips(options.folder):
         points = clip_landmarks(video)
-        points = points[np.isfinite(points).all(axis=(1, 2))][:: options.interval]
+        points = points[frames_with_face(points)][:: options.interval]
         rows[video.stem] = held_back(points, CLIP_FPS / options.interval)
     worst = sorted(rows, key=lambda name: -(rows[name]["opening_error"] or 0))[:5]
     for name, row in [*((one, rows[one]) for one in worst), ("mean", mean_figures(rows.values()))]:

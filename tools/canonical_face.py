@@ -16,7 +16,7 @@ import numpy as np
 
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT, LIPS_INNER, RIGID
-from reenact.targets.clip_files import clip_landmarks, person_of
+from reenact.targets.clip_files import clip_landmarks, frames_with_face, person_of
 from reenact.types import Array
 from tools import ASSETS
 
@@ -36,7 +36,7 @@ def canonical_from_clips(folder: Path, iterations: int = 6) -> Array:
     people: dict[str, list[Array]] = {}
     for path in sorted(folder.glob("*.npz")):
         clip = clip_landmarks(path)
-        clip = clip[np.isfinite(clip).all(axis=(1, 2))]
+        clip = clip[frames_with_face(clip)]
         people.setdefault(person_of(path.stem), []).append(_calm_frames(clip)[::4])
     if not people:
         raise SystemExit(f"{folder} has no .npz files with landmarks.")

@@ -21,7 +21,7 @@ from reenact.expression.limits import CONTROLLED, controlled_rows, features
 from reenact.expression.measures import MEASURES, measure, resting_shape
 from reenact.expression.resting_measures import STEPS
 from reenact.face.geometry import mirrored_deviation, to_face_frames
-from reenact.targets.clip_files import clip_landmarks, person_of
+from reenact.targets.clip_files import clip_landmarks, frames_with_face, person_of
 from reenact.types import Array
 from tools import ASSETS
 
@@ -52,7 +52,7 @@ def read_clips(folder: Path) -> dict[str, list[Clip]]:
     people: dict[str, list[Clip]] = {}
     for path in sorted(folder.glob("*.npz")):
         points = clip_landmarks(path)
-        points = points[np.isfinite(points).all(axis=(1, 2))]
+        points = points[frames_with_face(points)]
         shapes, turns = to_face_frames(points)
         angles = np.linalg.norm(turns, axis=1)
         people.setdefault(person_of(path.stem), []).append((shapes, angles))

@@ -31,7 +31,7 @@ from reenact.expression.measures import LID_RIGHT, MOUTH_OPEN, MOUTH_WIDTH, meas
 from reenact.expression.tracker_trust import ASSET, DOUBT, Evidence
 from reenact.face.geometry import estimate_pose, mirrored_deviation, to_face_frame
 from reenact.registry import load
-from reenact.targets.clip_files import clip_landmarks, person_of
+from reenact.targets.clip_files import clip_landmarks, frames_with_face, person_of
 from reenact.types import Array, Pose
 from tools import ASSETS
 
@@ -104,7 +104,7 @@ def samples_of(videos: Sequence[Path]) -> list[Samples]:
     for video in videos:
         person = person_of(video.stem)
         points = clip_landmarks(video)
-        points = points[np.isfinite(points).all(axis=(1, 2))][:MAX_FRAMES]
+        points = points[frames_with_face(points)][:MAX_FRAMES]
         samples += _uncovered(person, points)
         if person in seen:
             continue

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from reenact.errors import SourceError, counted
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import resized_square
-from reenact.targets.clip_files import UNRELATED, clip_landmarks, clips_in, decode_clip, person_of
+from reenact.targets.clip_files import (
+    UNRELATED,
+    clip_landmarks,
+    clips_in,
+    decode_clip,
+    frames_with_face,
+    person_of,
+)
 from reenact.types import Array, Image, Target
 
 CLIP_FPS: Final = 25.0
@@ -82,7 +89,7 @@ def read_landmarks(video: Path) -> tuple[Array, NDArray[np.intp]]:
     Raises SourceError if the landmarks are missing or damaged, or fewer than two frames have some.
     """
     landmarks = clip_landmarks(video)
-    usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    usable = frames_with_face(landmarks)
     if len(usable) < 2:
         raise SourceError(f"{video.stem}.npz has fewer than two frames with a face.")
     return landmarks, usable

@@ -34,7 +34,7 @@ from reenact.face.topology import (
     MOUTH_CORNERS,
 )
 from reenact.storage import ASSETS
-from reenact.targets.clip_files import clip_landmarks, load_labels
+from reenact.targets.clip_files import clip_landmarks, frames_with_face, load_labels
 from reenact.types import Array
 
 ASSET: Final = "expression_recogniser.npz"
@@ -85,7 +85,7 @@ def read_expressions(path: Path) -> ClipExpressions | None:
         SourceError: the file is missing or damaged.
     """
     landmarks = clip_landmarks(path)
-    frames = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    frames = frames_with_face(landmarks)
     if len(frames) < 2:
         return None
     points = np.ascontiguousarray(landmarks[frames], np.float32)

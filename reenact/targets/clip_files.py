@@ -93,6 +93,11 @@ def clip_landmarks(path: Path) -> Array:
     return landmarks
 
 
+def frames_with_face(landmarks: Array) -> NDArray[np.intp]:
+    """Return the indices of the frames of `clip_landmarks` in which a face was found."""
+    return np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+
+
 def load_labels(path: Path, frames: int) -> NDArray[np.intp] | None:
     """Return the (frames,) labels in an .npz file, indices into EMOTIONS, -1 if unknown.
 

@@ -27,7 +27,13 @@ from reenact.face.action_units import (
 )
 from reenact.face.geometry import canonical_face, farthest_points, to_face_frames
 from reenact.face.topology import LOWER_LIP, UPPER_LIP
-from reenact.targets.clip_files import clip_landmarks, files_in, load_labels, person_of
+from reenact.targets.clip_files import (
+    clip_landmarks,
+    files_in,
+    frames_with_face,
+    load_labels,
+    person_of,
+)
 from reenact.types import Array
 
 CONTROLS: Final = 96
@@ -67,7 +73,7 @@ def load_motions(folder: Path, stride: int = 1, pseudo_labels: bool = False) -> 
     for path in files_in(folder, ".npz"):
         clip = clip_landmarks(path)
         known = load_labels(path, len(clip))
-        seen = np.flatnonzero(np.isfinite(clip).all(axis=(1, 2)))[::stride]
+        seen = frames_with_face(clip)[::stride]
         if not len(seen):
             continue
         labels = None if known is None else known[seen]

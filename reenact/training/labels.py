@@ -14,6 +14,7 @@ from reenact.expression.emotions import EMOTIONS, emotion_intensity, emotion_wei
 from reenact.face.action_units import action_units
 from reenact.face.geometry import to_face_frames
 from reenact.face.topology import ACTION_UNITS
+from reenact.targets.clip_files import frames_with_face
 from reenact.training.deformation_transfer import resting_shape
 from reenact.types import Array
 
@@ -31,7 +32,7 @@ def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> dict[str, 
         `emotion_weights` (F, 8) of sum 1, in the order of `emotions.EMOTIONS`; and `intensity`
         (F,), see `emotions.emotion_intensity`.
     """
-    seen = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    seen = frames_with_face(landmarks)
     found = landmarks[seen].astype(np.float32)
     calm = np.zeros(len(found), bool) if known is None else known[seen] == 0
     rest: Array | None = None

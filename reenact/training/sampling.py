@@ -39,6 +39,7 @@ from reenact.targets.clip_files import (
     clips_in,
     decode_clip,
     files_in,
+    frames_with_face,
     load_landmarks,
     person_of,
 )
@@ -272,7 +273,7 @@ def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Cli
             raise ReenactError(
                 f"{video.name} has {counted(frames, 'frame')} but landmarks for {len(landmarks)}."
             )
-        usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+        usable = frames_with_face(landmarks)
         if len(usable) >= 2:
             people = _people(file) if with_people else None
             clips.append(Clip(video.stem, file, landmarks, usable, people))
