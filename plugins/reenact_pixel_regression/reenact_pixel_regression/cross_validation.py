@@ -29,6 +29,7 @@ from reenact_pixel_regression.regression import (
     gaussian_kernel,
     masked_ridge,
     pixel_ridge,
+    psnr_db,
     ridge_duals,
 )
 from reenact_pixel_regression.training import PixelRegressionTraining
@@ -136,9 +137,8 @@ def _held_out(
             continue
         drawn = predict(choice, pairs.inputs[~out], pairs.targets[~out], pairs.inputs[out])
         true = pairs.targets[out][:, half::STRIDE, half::STRIDE]
-        errors = ((np.clip(drawn, 0, 1) - true)[:, face] ** 2).mean(axis=(1, 2))
-        for person, error in zip(pairs.people[out], errors, strict=True):
-            by_person.setdefault(str(person), []).append(float(-10 * np.log10(error + 1e-10)))
+        for person, found_db in zip(pairs.people[out], psnr_db(drawn, true, face), strict=True):
+            by_person.setdefault(str(person), []).append(float(found_db))
     return float(np.mean([np.mean(values) for values in by_person.values()]))
 
 

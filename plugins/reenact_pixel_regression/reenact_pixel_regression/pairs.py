@@ -163,7 +163,7 @@ def motion_of(pairs: Sequence[FacePair], expression: str, mean: bool) -> Array:
     if mean or all(pair.labelled for pair in pairs):
         people = {pair.person for pair in pairs}
         means = [
-            np.mean([_leant(pair, expression) for pair in pairs if pair.person == one], axis=0)
+            np.mean([_motion(pair, expression) for pair in pairs if pair.person == one], axis=0)
             for one in sorted(people)
         ]
         motion = np.asarray(np.mean(means, axis=0), np.float32)
@@ -187,12 +187,12 @@ def align(pairs: Sequence[FacePair], expression: str, motion: Array) -> AlignedP
         expression: its name.
         motion: (478, 3) iod, see `motion_of`.
     """
-    gaps = np.array([abs(_lips(pair.acting.deviation) - _lips(motion)) for pair in pairs])
+    gaps = np.array([abs(mouth_gap(pair.acting.deviation) - mouth_gap(motion)) for pair in pairs])
     allowed = max(_MAX_GAP, float(np.sort(gaps)[:_MIN_PAIRS][-1]))
     kept = [pair for pair, gap in zip(pairs, gaps, strict=True) if gap <= allowed]
     inputs, targets = [], []
     for pair in kept:
-        flips = expression in ONE_SIDED and _lean(pair) < 0
+        flips = _flips(pair, expression)
         own = mirrored_deviation(motion) if flips else motion
         neutral = to_frame(pair.neutral.picture, pair.neutral.points)
         acting = to_frame(pair.acting.picture, pair.acting.points, own)
@@ -206,25 +206,20 @@ def align(pairs: Sequence[FacePair], expression: str, motion: Array) -> AlignedP
     return AlignedPairs(_unit(inputs), _unit(targets), people)
 
 
-def _lips(deviation: Array) -> float:
-    """Return how much farther the lips are apart than at rest, iod."""
-    return mouth_gap(deviation)
-
-
-def _leant(pair: FacePair, expression: str) -> Array:
+def _motion(pair: FacePair, expression: str) -> Array:
     """Return a pair's motion; that of a one-sided expression on the person's left."""
-    flips = expression in ONE_SIDED and _lean(pair) < 0
-    return mirrored_deviation(pair.acting.deviation) if flips else pair.acting.deviation
+    acted = pair.acting.deviation
+    return mirrored_deviation(acted) if _flips(pair, expression) else acted
 
 
 def _unit(pictures: Sequence[Image]) -> Array:
     return np.stack(pictures).astype(np.float32) / np.float32(255)
 
 
-def _lean(pair: FacePair) -> float:
-    """Return how much higher the person's left corner of the mouth is than the right one, iod."""
+def _flips(pair: FacePair, expression: str) -> bool:
+    """Return True if a one-sided expression lifts the person's right corner of the mouth."""
     right, left = pair.acting.deviation[list(MOUTH_CORNERS), 1]
-    return float(right - left)
+    return expression in ONE_SIDED and bool(right < left)
 
 
 def _choices(video: Path, person: str, mean_motion: Collection[str]) -> list[tuple[str, _Choice]]:
@@ -237,7 +232,7 @@ def _choices(video: Path, person: str, mean_motion: Collection[str]) -> list[tup
     unrest = np.linalg.norm(clip.deviations, axis=2).mean(axis=1)
     neutrals = _spread(np.where(seen & (clip.weights[:, 0] > 0.5), -unrest, -np.inf), FRAMES)
     seen[neutrals] = False
-    lips = np.array([_lips(one) for one in clip.deviations])
+    lips = np.array([mouth_gap(one) for one in clip.deviations])
     found = []
     for row, name in enumerate(EXPRESSIONS, start=1):
         scores, fits = clip.weights[:, row], seen
@@ -246,7 +241,7 @@ def _choices(video: Path, person: str, mean_motion: Collection[str]) -> list[tup
         else:
             scores = scores - np.abs(clip.units - acted_units()[row]).mean(axis=1)
             if name not in mean_motion:
-                fits = seen & (np.abs(lips - _lips(acted_deviations()[row])) < _MAX_GAP)
+                fits = seen & (np.abs(lips - mouth_gap(acted_deviations()[row])) < _MAX_GAP)
         for acting in _spread(np.where(fits, scores, -np.inf), FRAMES):
             for rest in neutrals:
                 if float(np.linalg.norm(clip.turns[acting] - clip.turns[rest])) < MAX_TURN:

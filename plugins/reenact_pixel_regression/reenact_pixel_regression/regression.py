@@ -53,6 +53,12 @@ def pixel_ridge(x: Array, t: Array, penalty: float) -> tuple[Floats, Floats]:
     return w, b
 
 
+def psnr_db(drawn: Array, true: Array, face: NDArray[np.bool_]) -> Array:
+    """Return the PSNR of each picture, (N, H, W, 3) in 0..1, inside a mask (H, W), dB."""
+    errors = ((np.clip(drawn, 0, 1) - true)[:, face] ** 2).mean(axis=(1, 2))
+    return np.asarray(-10 * np.log10(np.maximum(errors, 1e-10)))
+
+
 def changed_share(x: Array, t: Array, levels: float) -> Array:
     """Return how far each pixel takes part in an expression, (S, S) 0 to 1 (ours).
 

@@ -31,7 +31,7 @@ from reenact_pixel_regression.knots import EXPRESSIONS
 from reenact_pixel_regression.model import PixelTables
 from reenact_pixel_regression.pairs import FacePair, align, motion_of, read_pairs
 from reenact_pixel_regression.portable import weight
-from reenact_pixel_regression.regression import changed_share, pixel_kernel, pixel_ridge
+from reenact_pixel_regression.regression import changed_share, pixel_kernel, pixel_ridge, psnr_db
 
 Pairs = Mapping[str, list[FacePair]]
 
@@ -155,8 +155,8 @@ class PixelRegressionRecipe(Recipe):
                 continue
             shown = align(self.held_out[name], name, network.motions[row].cpu().numpy())
             drawn = network(torch.from_numpy(shown.inputs).to(network.knots.device))[row]
-            drawn_db.append(_psnr(drawn.cpu().numpy(), shown.targets, face))
-            copied_db.append(_psnr(shown.inputs, shown.targets, face))
+            drawn_db.append(psnr_db(drawn.cpu().numpy(), shown.targets, face).mean())
+            copied_db.append(psnr_db(shown.inputs, shown.targets, face).mean())
         score = float(np.mean(drawn_db))
         return {"score": score, "copy": float(np.mean(copied_db))}
 
@@ -167,12 +167,6 @@ class PixelRegressionRecipe(Recipe):
         header = {"architecture": NAME, "config": json.dumps(config)}
         sizes = {"pairs": json.dumps(self._sizes)}
         save_model(path, network.state_dict(), {**header, **sizes, **facts})
-
-
-def _psnr(drawn: Array, true: Array, face: Any) -> float:
-    """Return the mean PSNR of (N, S, S, 3) pictures in 0..1 inside a mask (S, S), dB."""
-    errors = ((np.clip(drawn, 0, 1) - true)[:, face] ** 2).mean(axis=(1, 2))
-    return float(np.mean(-10 * np.log10(np.maximum(errors, 1e-10))))
 
 
 def build_recipe(settings: Mapping[str, Any]) -> PixelRegressionRecipe:
