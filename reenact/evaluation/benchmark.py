@@ -22,12 +22,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 from reenact.config import Settings
-from reenact.errors import SourceError, counted
+from reenact.errors import counted
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.fallback import ReenactorLike
 from reenact.live.pipeline import open_reenactor
@@ -108,7 +109,6 @@ def bench(
     json_path: Path | None = None,
     *,
     seconds: float = 10.0,
-    clip: Path | None = None,
 ) -> dict[str, Any]:
     """Measure, print a table and write the report.
 
@@ -117,7 +117,6 @@ def bench(
         sizes: sides of the generated crop, px; empty: the side in the settings.
         json_path: file that receives the report.
         seconds: duration of each of the two runs at a size.
-        clip: the actor's video; None: the packaged one.
 
     Returns:
         `machine` (see `describe_machine`), `device`, `sizes` (see `_measure_size`), `start_s`
@@ -126,7 +125,7 @@ def bench(
         not report it).
 
     Raises:
-        ReenactError: a component, a model, the clip or the report cannot be used.
+        ReenactError: a component, a model or the report cannot be used.
     """
     if json_path is not None:
         check_writable(json_path)
@@ -134,12 +133,12 @@ def bench(
     base.renderer.adaptive = False
     if base.renderer.name == "auto":
         base.renderer.name = DEFAULT_RENDERER
-    frames = read_clip(clip, base)
+    frames = demo_frames(base)
     start_s: dict[str, float | None] = {}
     measured: dict[str, Any] = {}
     for size in sizes or (base.renderer.size,):
         base.renderer.size = size  # type: ignore[assignment]  # pydantic refuses other sizes
-        start_s = start_s or _time_starts(base, clip)
+        start_s = start_s or _time_starts(base)
         measured[str(size)] = _measure_size(base, frames, seconds)
     devices = [figures.pop("device") for figures in measured.values()]
     report = {
@@ -237,7 +236,7 @@ def _wait(session: Session) -> tuple[float | None, float | None]:
     )
 
 
-def _time_starts(settings: Settings, clip: Path | None) -> dict[str, float | None]:
+def _time_starts(settings: Settings) -> dict[str, float | None]:
     """Return the seconds from process start to the first picture, cold and warm."""
     took_s: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory(prefix="reenact-") as cache:
@@ -245,33 +244,24 @@ def _time_starts(settings: Settings, clip: Path | None) -> dict[str, float | Non
             start_s = time.perf_counter()
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
                 try:
-                    process.submit(_show_first_picture, settings, clip, cache).result()
+                    process.submit(_show_first_picture, settings, cache).result()
                     took_s[kind] = round(time.perf_counter() - start_s, 2)
                 except BrokenProcessPool:
                     took_s[kind] = None
     return took_s
 
 
-def _show_first_picture(settings: Settings, clip: Path | None, cache: str) -> None:
+def _show_first_picture(settings: Settings, cache: str) -> None:
     os.environ["REENACT_CACHE"] = cache
-    (frame,) = read_clip(clip, settings, 1)
+    (frame,) = demo_frames(settings, 1)
     target = open_target(_PORTRAIT, settings.renderer.size)
     open_reenactor(settings, target, Recorder().timer).step(frame)
 
 
-def read_clip(clip: Path | None, settings: Settings, count: int = _MAX_CLIP_FRAMES) -> list[Frame]:
-    """Return the first frames of an actor's video; None: of the packaged one.
-
-    Raises:
-        SourceError: the video is missing or has no frames.
-    """
-    frames: list[Frame] = []
-    with load("sources", "video").make(str(clip or DEMO_ACTOR), settings.source) as source:
-        while len(frames) < count and (frame := source.read()) is not None:
-            frames.append(frame)
-    if not frames:
-        raise SourceError(f"{clip} has no frames.")
-    return frames
+def demo_frames(settings: Settings, count: int = _MAX_CLIP_FRAMES) -> list[Frame]:
+    """Return the first frames of the packaged actor's video."""
+    with load("sources", "video").make(str(DEMO_ACTOR), settings.source) as source:
+        return list(islice(iter(source.read, None), count))
 
 
 def describe_machine() -> dict[str, Any]:

@@ -24,8 +24,8 @@ from reenact.errors import SinkError, SourceError, counted
 from reenact.evaluation.benchmark import (
     CAMERA_FPS,
     ClipReplay,
+    demo_frames,
     own_settings,
-    read_clip,
     warm_reenactor,
 )
 from reenact.live.fallback import ReenactorLike
@@ -108,7 +108,7 @@ def measure_delay(
     if name not in ("camera", "obs"):
         raise SinkError(f"--glass-to-glass can read back from camera and obs, not from {kind}.")
     sink = load("sinks", name).make(argument or (_RING if name == "obs" else ""), settings.sink)
-    frames = read_clip(None, settings)
+    frames = demo_frames(settings)
     recorder = Recorder()
     coded = _Coded(reenactor or warm_reenactor(settings, frames, recorder))
     source = ClipReplay(frames, seconds, CAMERA_FPS, live=True)

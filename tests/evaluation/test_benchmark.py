@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reenact.config import RendererSettings, Settings
-from reenact.errors import ReenactError, SinkError, SourceError
+from reenact.errors import ReenactError, SinkError
 from reenact.evaluation import benchmark_comparison
 from reenact.evaluation.benchmark import ClipReplay, bench, describe_machine, peak_memory_mb
 from reenact.evaluation.benchmark_comparison import compare
 from reenact.evaluation.glass_to_glass import draw_number, measure_delay, read_number
 from reenact.lifecycle import LIBRARY_VARIABLES
-from reenact.testing.moving_portrait import moving_portrait, write_clip
 from reenact.types import Frame
 from support.fakes import FakeReenactor
 
@@ -80,8 +79,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_report_has_the_designed_keys(
     tmp_path: Path, user: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clip = write_clip(tmp_path, "actor", *moving_portrait())
-    report = bench(fast_settings(), [128, 256], tmp_path / "bench.json", seconds=0.8, clip=clip)
+    report = bench(fast_settings(), [128, 256], tmp_path / "bench.json", seconds=0.8)
     assert json.loads((tmp_path / "bench.json").read_text()) == report
     assert list(report) == ["machine", "device", "sizes", "start_s", "memory_mb"]
     assert list(report["sizes"]) == ["128", "256"]
@@ -210,8 +208,6 @@ def test_the_machine_is_described_with_all_that_figures_depend_on() -> None:
     assert memory is None or 20 < memory < 100_000
 
 
-def test_a_missing_clip_or_folder_is_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="there is no folder"):
         bench(json_path=tmp_path / "no" / "bench.json")
-    with pytest.raises(SourceError, match=r"nothing\.mp4"):
-        bench(clip=tmp_path / "nothing.mp4")
