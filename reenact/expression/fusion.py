@@ -137,7 +137,7 @@ class Fusion:
         """The pose of the actor's head at rest; None before the first frame."""
         return None if self._neutral is None else self._neutral.pose
 
-    def set_target(self, target_neutral: Array, headroom: float = math.inf) -> None:
+    def set_target(self, target_neutral: Array, headroom: float) -> None:
         """Change the target. The estimate of the actor is kept.
 
         Args:

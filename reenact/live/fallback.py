@@ -129,9 +129,7 @@ class FallbackReenactor:
             some programs for calls would switch to the camera itself.
     """
 
-    def __init__(
-        self, reenactor: ReenactorLike, recorder: Recorder, *, endures: bool = False
-    ) -> None:
+    def __init__(self, reenactor: ReenactorLike, recorder: Recorder, *, endures: bool) -> None:
         self._reenactor = reenactor
         self._endures = endures
         self._recorder = recorder

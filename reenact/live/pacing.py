@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from reenact.live.clock import SYSTEM_CLOCK, Clock
+from reenact.live.clock import Clock
 from reenact.live.slot import Slot
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Recorder
@@ -50,11 +50,7 @@ class Emitter:
     """
 
     def __init__(
-        self,
-        slot: Slot[Rendered],
-        output: SinkSet,
-        recorder: Recorder,
-        clock: Clock = SYSTEM_CLOCK,
+        self, slot: Slot[Rendered], output: SinkSet, recorder: Recorder, clock: Clock
     ) -> None:
         self._slot = slot
         self._output = output

@@ -247,7 +247,7 @@ class OpenVinoEngine:
         self,
         make: Callable[[], nn.Module],
         example: Mapping[str, Array],
-        threads: int = 0,
+        threads: int,
         *,
         key: str,
     ) -> None:

@@ -16,7 +16,7 @@ from PIL import ImageCms, ImageOps
 from reenact.errors import NotAPictureError, SourceError
 from reenact.imaging import limited
 from reenact.registry import SourceSpec
-from reenact.sources.clocked import DEFAULT_FPS, ClockedSettings, ClockedSource
+from reenact.sources.clocked import ClockedSettings, ClockedSource
 from reenact.storage import expanded
 from reenact.types import Image, Source
 
@@ -165,7 +165,7 @@ class ImageSource(ClockedSource):
     All its frames share one array: do not write into it.
     """
 
-    def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, frames: int = 0) -> None:
+    def __init__(self, path: str | Path, fps: float, frames: int) -> None:
         """Read the picture, see `read_image`; `frames` is their number, 0: no end."""
         self._image = read_image(path)
         height, width = self._image.shape[:2]

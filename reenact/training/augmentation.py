@@ -106,8 +106,8 @@ class Still:
 def augment(
     pair: Pair,
     rng: Rng,
+    changes: Collection[Augmentation],
     extent: float = 1.0,
-    changes: Collection[Augmentation] = AUGMENTATIONS,
 ) -> Pair:
     """Apply the augmentations; `extent` scales the amount of scaling, rotation and motion."""
     size = pair.truth.shape[0]

@@ -122,7 +122,7 @@ class Extraction:
         return written
 
     def clip_of_pictures(
-        self, files: Sequence[Path], emotions: Sequence[int], out: Path, unrelated: bool = False
+        self, files: Sequence[Path], emotions: Sequence[int], out: Path, unrelated: bool
     ) -> Path:
         """Write pictures of one person, such as a CK+ sequence, as one clip.
 

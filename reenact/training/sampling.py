@@ -419,7 +419,7 @@ class PairSampler:
         """Return one augmented pair."""
         is_still = rng.random() < self._still_share
         pair = self._animated_still(rng) if is_still else self._frames(rng)
-        return augment(pair, rng, changes=self._changes)
+        return augment(pair, rng, self._changes)
 
     def _clip(self, rng: Rng) -> Clip:
         clips = self._people[self._names[rng.integers(len(self._names))]]

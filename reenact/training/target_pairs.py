@@ -82,7 +82,7 @@ class TargetSampler:
             reference = clip.nearest_reference(truth)
         else:
             reference = int(rng.choice(clip.references))
-        return augment(clip.pair(reference, truth), rng, _AUGMENTATION, SAME_SCENE)
+        return augment(clip.pair(reference, truth), rng, SAME_SCENE, _AUGMENTATION)
 
 
 def _stretches(count: int) -> tuple[list[int], list[int]]:

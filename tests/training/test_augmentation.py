@@ -61,7 +61,7 @@ def test_only_what_was_asked_for_is_changed(changes: tuple[Augmentation, ...]) -
     target = portrait_target(64)
     picture, points = target.references[0], target.neutral
     pairs = [
-        augment(Pair(picture, points, picture, points), np.random.default_rng(seed), 1.0, changes)
+        augment(Pair(picture, points, picture, points), np.random.default_rng(seed), changes)
         for seed in range(8)
     ]
     flipped = [np.array_equal(one.truth, picture[:, ::-1]) for one in pairs]

@@ -158,7 +158,7 @@ class AlignedPairs:
         """Return one pair, augmented."""
         clip = self._clips[rng.integers(len(self._clips))]
         pair = self.pair(clip, int(rng.integers(len(clip.pictures))))
-        return augment(pair, rng, changes=self._changes)
+        return augment(pair, rng, self._changes)
 
     def all(self) -> list[Pair]:
         """Return a pair for each face."""

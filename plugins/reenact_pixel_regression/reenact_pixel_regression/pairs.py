@@ -112,7 +112,7 @@ def read_pairs(
     folder: Path,
     evidence: float,
     min_people: int,
-    mean_motion: Collection[str] = (),
+    mean_motion: Collection[str],
     people: Collection[str] | None = None,
 ) -> dict[str, list[FacePair]]:
     """Find the pairs of each expression in a folder of clips.

@@ -20,7 +20,7 @@ class ObsSink(ClosesOnExit):
     name = "obs"
     live = True
 
-    def __init__(self, ring_name: str = "") -> None:
+    def __init__(self, ring_name: str) -> None:
         """Create the sink; the name is that in the source's properties, "" for the default."""
         self._writer = RingWriter(ring_name or DEFAULT_NAME)
 
