@@ -23,6 +23,9 @@ EMOTIONS: Final[tuple[str, ...]] = get_args(Emotion)[1:]
 """The names of RaFD in the order of CK+'s numbers, and of `Drive.emotion`: neutral, angry,
 contemptuous, disgusted, fearful, happy, sad, surprised."""
 
+CONTEMPT: Final = EMOTIONS.index("contemptuous")
+"""The emotion that lifts one corner of the mouth."""
+
 EVIDENCE_FROM, EVIDENCE_FULL = 0.20, 0.60
 """The evidence at which an emotion's weight starts to rise from 0, and at which it reaches 1."""
 

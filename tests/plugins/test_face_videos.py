@@ -20,7 +20,6 @@ from reenact_motion.face_videos import (
     whole_rise,
 )
 from reenact_motion.network import CLASSES
-from reenact_motion.segments import CONTEMPT
 from reenact_motion.video_figures import main as compare
 from reenact_motion.video_measures import Drawn, draw_videos, figures_of, inception_score
 from reenact_motion.video_networks import VideoConfig, VideoCritic
@@ -30,7 +29,7 @@ from torch import Tensor, nn
 from reenact.errors import ReenactError
 from reenact.evaluation.clips import find_clip_files
 from reenact.evaluation.face_reader import FaceReader
-from reenact.expression.emotions import EMOTIONS, acted_deviations
+from reenact.expression.emotions import CONTEMPT, EMOTIONS, acted_deviations
 from reenact.face.geometry import canonical_face, to_image
 from reenact.imaging import to_unit
 from reenact.models.weights import load_built

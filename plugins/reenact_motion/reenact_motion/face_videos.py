@@ -20,24 +20,22 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from reenact.errors import ReenactError
 from reenact.evaluation.clips import ClipFile
 from reenact.evaluation.recognition import ClipExpressions, read_expressions
-from reenact.expression.emotions import EMOTIONS, emotion_intensity
-from reenact.face.topology import ACTION_UNITS
+from reenact.expression.emotions import CONTEMPT, EMOTIONS, emotion_intensity
 from reenact.imaging import crop_image, smoothstep, to_unit
 from reenact.rendering.aligned_face import to_frame
 from reenact.targets.clip_files import decode_clip
 from reenact.training.augmentation import Rng
 from reenact.training.faces.acted import EXAGGERATION, act_at
+from reenact.training.faces.clips import lifts_right
 from reenact.training.sampling import Batch, PeopleData
 from reenact.types import Array
-from reenact_motion.segments import CONTEMPT, rises
+from reenact_motion.segments import rises
 
 FRAMES: Final = 16
 """Of a video, T, as in MoCoGAN and TGAN; VGAN's have 32."""
 
 ACTED_LEVELS: Final = 9
 """Pictures of an acted video, from calm to the whole emotion."""
-
-_SMILES: Final = [ACTION_UNITS.index(name) for name in ("smile_right", "smile_left")]
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -158,7 +156,7 @@ def _real(
                 for row, affine in zip(rows, affines, strict=True)
             ]
             pictures = np.stack(frames)
-            if _mirrored(emotion, found.units[peak]):
+            if emotion == CONTEMPT and lifts_right(found.units[peak]):
                 pictures = pictures[:, :, ::-1]
             videos.append(FaceVideo(identity, emotion, pictures, acted=False))
     return videos
@@ -184,7 +182,7 @@ def _acted(
         ]
         for emotion in range(1, len(EMOTIONS)):
             pictures = np.stack([one.pictures[emotion] for one in shown])
-            if _mirrored(emotion, shown[-1].units[emotion]):
+            if emotion == CONTEMPT and lifts_right(shown[-1].units[emotion]):
                 pictures = pictures[:, :, ::-1]
             videos.append(FaceVideo(identity, emotion, pictures, acted=True))
     return videos
@@ -195,9 +193,3 @@ def _levels(level: float) -> Array:
     levels = np.full(len(EMOTIONS), level / EXAGGERATION, np.float32)
     levels[0] = 0
     return levels
-
-
-def _mirrored(emotion: int, units: Array) -> bool:
-    """Tell whether the peak of contempt lifts the person's right corner of the mouth."""
-    right, left = units[_SMILES]
-    return emotion == CONTEMPT and bool(right > left)

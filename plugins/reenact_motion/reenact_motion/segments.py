@@ -16,7 +16,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.expression.emotions import EMOTIONS, emotion_intensity, emotion_weights
+from reenact.expression.emotions import (
+    CONTEMPT,
+    EMOTIONS,
+    emotion_intensity,
+    emotion_weights,
+)
 from reenact.face.action_units import action_unit_basis, action_units, mirrored_units
 from reenact.face.topology import ACTION_UNITS
 from reenact.training.deformation_transfer import Motion
@@ -51,7 +56,6 @@ _SMOOTH: Final = 6.0
 
 _MAX_GAIN: Final = 4.0
 
-CONTEMPT: Final = EMOTIONS.index("contemptuous")
 _SMILES: Final = [ACTION_UNITS.index(name) for name in ("smile_left", "smile_right")]
 
 

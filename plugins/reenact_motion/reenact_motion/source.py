@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 import torch
 
-from reenact.expression.emotions import EMOTIONS
+from reenact.expression.emotions import CONTEMPT, EMOTIONS
 from reenact.face.geometry import mirrored_deviation
 from reenact.models.weights import load_model
 from reenact.types import Array
 from reenact_motion import NAME, MotionGANSettings
 from reenact_motion.network import NOISE, MotionGenerator
-from reenact_motion.segments import CONTEMPT, FPS, deviations_of
+from reenact_motion.segments import FPS, deviations_of
 from reenact_motion.srvf import Curve, curve_of, exp_map, inner
 
 _MIN_S, _MAX_S = 0.3, 1.5

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,15 @@ from reenact.errors import ReenactError
 from reenact.evaluation.recognition import ClipExpressions, read_expressions
 from reenact.expression.emotions import emotion_intensity
 from reenact.face.geometry import transform_points
+from reenact.face.topology import ACTION_UNITS
 from reenact.imaging import crop_image
 from reenact.rendering.aligned_face import to_frame
 from reenact.targets.clip_files import clips_in, decode_clip, person_of
 from reenact.training.faces.acted import act
 from reenact.training.sampling import PeopleData
 from reenact.types import Array
+
+_SMILES: Final = [ACTION_UNITS.index(name) for name in ("smile_right", "smile_left")]
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -69,6 +73,12 @@ class LabelledClip:
     intensity: Array
     sources: int | None = None
     points: Array | None = None
+
+
+def lifts_right(units: Array) -> bool:
+    """Return True if the person's right corner of the mouth is lifted more than the left one."""
+    right, left = units[_SMILES]
+    return bool(right > left)
 
 
 def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:

@@ -28,13 +28,18 @@ from reenact.errors import ReenactError
 from reenact.evaluation import metrics
 from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.recognition import clear_labels, shipped_recogniser
-from reenact.expression.emotions import EMOTIONS
+from reenact.expression.emotions import CONTEMPT, EMOTIONS
 from reenact.face.action_units import mirrored_units
 from reenact.face.geometry import estimate_pose, to_face_frame
-from reenact.face.topology import ACTION_UNITS
 from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.training.augmentation import Rng
-from reenact.training.faces.clips import FaceData, LabelledClip, load_acted, load_labelled
+from reenact.training.faces.clips import (
+    FaceData,
+    LabelledClip,
+    lifts_right,
+    load_acted,
+    load_labelled,
+)
 from reenact.training.sampling import Batch, describe, split_people
 from reenact.types import Array, Image
 
@@ -45,9 +50,6 @@ _CANDIDATES: Final = 8
 _MAX_TURN: Final = 6.0
 """The other face of a pair is chosen among candidates within these degrees: the one whose
 expression differs most. Without a candidate it is the face with the most similar head pose."""
-
-_CONTEMPT: Final = EMOTIONS.index("contemptuous")
-_SMILES: Final = [ACTION_UNITS.index(name) for name in ("smile_right", "smile_left")]
 
 _LIGHT: Final = 0.12
 """Standard deviation of the log of brightness and contrast."""
@@ -208,9 +210,8 @@ def _augmented(clip: LabelledClip, row: int, rng: Rng) -> dict[str, Any]:
     Mirrored contempt is mirrored back to the person's left, because the label has no side.
     """
     flips = rng.random() < 0.5
-    if clip.emotions[row].argmax() == _CONTEMPT:
-        right, left = clip.units[row, _SMILES]
-        flips = bool(right > left)
+    if clip.emotions[row].argmax() == CONTEMPT:
+        flips = lifts_right(clip.units[row])
     gain, contrast = np.exp(rng.normal(0, _LIGHT, 2)).astype(np.float32)
     found: dict[str, Any] = {}
     others = rng.integers(clip.sources or len(clip.pictures), size=_CANDIDATES)
