@@ -16,17 +16,13 @@ from reenact.live.pipeline import Reenactor, open_reenactor
 from reenact.stats import StepTimer
 from reenact.types import Frame, Image
 from support.actor import AT_REST, FPS, MOUTH_OPENS, acted
-from support.faces import portrait_target
+from support.faces import difference, portrait_target
 from support.fakes import MAGENTA, plain
 from support.sessions import quiet_settings
 
 
 def nobody(index: int) -> Frame:
     return Frame(plain(MAGENTA, (320, 240)), index / FPS, index)
-
-
-def difference(first: Image, second: Image) -> float:
-    return float(np.abs(first.astype(np.float32) - second).mean())
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from reenact.training.adversarial import (
     unet_config,
 )
 from reenact.training.picture_pairs import collate
-from support.portrait_pairs import ShiftedPortrait, small_adversarial_recipe
+from support.portrait_pairs import ShiftedPortrait, small_adversarial_recipe, tensors
 
 TABLE_1 = (
     (256, 256, 4),  # 0 input
@@ -116,10 +116,6 @@ def test_a_logit_sees_seventy_pixels() -> None:
     assert picture.grad is not None
     rows = torch.nonzero(picture.grad.abs().sum((0, 1, 3)))
     assert int(rows.max() - rows.min()) + 1 == 70
-
-
-def tensors(batch: dict[str, np.ndarray]) -> dict[str, Tensor]:  # type: ignore[type-arg]
-    return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
 def test_the_papers_settings_are_the_defaults() -> None:

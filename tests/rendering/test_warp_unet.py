@@ -52,7 +52,7 @@ from reenact.targets.surroundings import with_surroundings
 from reenact.training.augmentation import Pair
 from reenact.training.warp_unet import collate
 from reenact.types import Array, Image, Renderer, Target
-from support.faces import drive, opened_mouth, portrait_target, turned
+from support.faces import difference, drive, opened_mouth, portrait_target, turned
 
 
 def opened(name: str, target: Target, **settings: object) -> Renderer:
@@ -61,10 +61,6 @@ def opened(name: str, target: Target, **settings: object) -> Renderer:
     )
     renderer.prepare(target)
     return renderer
-
-
-def difference(first: Image, second: Image) -> float:
-    return float(np.abs(first.astype(np.float32) - second).mean())
 
 
 def test_copy_gives_the_reference_and_not_its_memory() -> None:

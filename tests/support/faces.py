@@ -18,10 +18,11 @@ from reenact.face.geometry import (
 )
 from reenact.face.topology import ACTION_UNITS
 from reenact.testing.portrait import drive, portrait, portrait_landmarks, portrait_target
-from reenact.types import Array, Pose, Target
+from reenact.types import Array, Image, Pose, Target
 
 __all__ = [
     "deviation_of",
+    "difference",
     "drive",
     "opened_mouth",
     "plain_target",
@@ -71,6 +72,11 @@ def posed_face(yaw_degrees: float = 20.0, scale: float = 60.0) -> tuple[Array, P
     vector = np.radians(np.array([5, yaw_degrees, -8], np.float32)).astype(np.float32)
     pose = Pose(rotation_matrix(vector), np.array([130, 120, 3], np.float32), scale)
     return to_image(canonical_face(), pose), pose
+
+
+def difference(first: Image, second: Image) -> float:
+    """Return the mean absolute difference of two pictures, levels."""
+    return float(np.abs(first.astype(np.float32) - second).mean())
 
 
 def plain_target(colour: tuple[int, int, int]) -> Target:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from reenact.training.adversarial import AdversarialRecipe, read_config
 from reenact.training.augmentation import Pair, Rng
 from reenact.training.picture_pairs import PictureMaterial
+from reenact.training.sampling import Batch
 from support.faces import portrait_target
 
 
@@ -19,6 +22,11 @@ class ShiftedPortrait:
         moved = np.roll(target.references[0], shift, axis=1)
         points = target.neutral + np.array([shift, 0, 0], np.float32)
         return Pair(target.references[0], target.neutral, moved, points)
+
+
+def tensors(batch: Batch) -> dict[str, Tensor]:
+    """Return a batch as a recipe's step gets it."""
+    return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
 def small_adversarial_recipe(**settings: float | bool) -> AdversarialRecipe:

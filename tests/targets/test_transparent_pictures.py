@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from reenact.live.prepared_target import PreparedTarget, prepare_target
 from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.sources.image_file import on_white
 from reenact.targets.builder import create_target, resize_target
-from reenact.targets.library import still_tracker
 from reenact.targets.store import TargetStore
 from reenact.types import Array, Target, Tracker
 from support.drawings import BRIGHTEST, SIZE, character_landmarks, drawn_character, write_rgba
@@ -31,13 +29,6 @@ from support.targets import same_target
 
 COLOUR = (16, 32, 96)
 HEX = "#102060"
-
-
-@pytest.fixture(scope="module")
-def tracker() -> Iterator[Tracker]:
-    made = still_tracker()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from reenact.errors import ModelError
 from reenact.models.warp_unet import WarpUNet
@@ -16,7 +15,7 @@ from reenact.models.weights import read_header
 from reenact.training.augmentation import Pair
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.warp_unet import WarpUNetRecipe, WarpUNetRecipeConfig
-from support.portrait_pairs import ShiftedPortrait
+from support.portrait_pairs import ShiftedPortrait, tensors
 
 SMALL = WarpUNetConfig((8, 8, 8, 8))
 
@@ -39,10 +38,6 @@ def small_recipe(
         network=network,
     )
     return WarpUNetRecipe(config, PictureMaterial(ShiftedPortrait(), [portrait_pair()], "portrait"))
-
-
-def tensors(batch: dict[str, np.ndarray]) -> dict[str, Tensor]:  # type: ignore[type-arg]
-    return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
 def generator_of(recipe: WarpUNetRecipe) -> WarpUNet:
