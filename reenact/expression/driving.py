@@ -21,7 +21,7 @@ import numpy as np
 from reenact.config import DriveSettings
 from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units, emotion_weights
 from reenact.expression.tracks import Track
-from reenact.face.action_units import action_unit_basis
+from reenact.face.action_units import typical_deviation
 from reenact.face.regions import REGIONS, region_weights
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.imaging import smoothstep
@@ -108,7 +108,7 @@ class Addition:
         more = np.minimum(units, 1 - self.units)
         if not (more.any() or tongue):
             return self
-        deviation = self.deviation + np.tensordot(more, action_unit_basis(), 1)
+        deviation = self.deviation + typical_deviation(more)
         return replace(self, units=self.units + more, deviation=deviation, tongue=tongue)
 
 
@@ -296,7 +296,7 @@ class Driver:
         return Addition(
             levels,
             np.clip(units, 0, 1),
-            np.tensordot(levels, acted_deviations(), 1) + np.tensordot(own, action_unit_basis(), 1),
+            np.tensordot(levels, acted_deviations(), 1) + typical_deviation(own),
             settings.mix * float(min(max(levels.sum(), units.max()), 1)),
             min(settings.intensity * intensity, MAX_INTENSITY),
         )

@@ -15,7 +15,7 @@ from typing import Final, get_args
 import numpy as np
 
 from reenact.config import Emotion
-from reenact.face.action_units import action_unit_basis
+from reenact.face.action_units import typical_deviation
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array
 
@@ -127,7 +127,7 @@ def acted_deviations() -> Array:
     It is the sum of the typical deviations of its action units, which may count more than once;
     read-only.
     """
-    deviations = np.tensordot(_acted_amounts(), action_unit_basis(), 1).astype(np.float32)
+    deviations = typical_deviation(_acted_amounts())
     deviations.setflags(write=False)
     return deviations
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.action_units import action_unit_basis
+from reenact.face.action_units import action_unit_basis, typical_deviation
 from reenact.face.regions import IRISES, REGIONS, region_weights
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.imaging import smoothstep
@@ -186,7 +186,7 @@ class IdleLife:
         breath = np.array([0.0, -0.018, 0.0]) * share * self._breathing()
         units = np.zeros(len(ACTION_UNITS), np.float32)
         units[_BLINKS] = shut
-        deviation: Array = np.tensordot(units, action_unit_basis(), 1).astype(np.float32)
+        deviation = typical_deviation(units)
         deviation[IRISES, :2] += gaze[:2].astype(np.float32)
         turn = turn + np.array([-0.010, 0.0, 0.0]) * share * self._breathing()
         return Life(

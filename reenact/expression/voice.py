@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from reenact.expression.idle_life import Life
 from reenact.expression.voice_envelope import Envelope
-from reenact.face.action_units import action_unit_basis
+from reenact.face.action_units import typical_deviation
 from reenact.face.regions import PARTS, part_weights
 from reenact.face.topology import ACTION_UNITS
 from reenact.imaging import smoothstep
@@ -156,4 +156,4 @@ class Voice:
 def _loud_vowel() -> tuple[Array, Array]:
     """Return the (17,) action units of a full opening, and their (478, 3) deviation."""
     units = np.array([LOUD_VOWEL.get(name, 0.0) for name in ACTION_UNITS], np.float32)
-    return units, np.tensordot(units, action_unit_basis(), 1).astype(np.float32)
+    return units, typical_deviation(units)

@@ -172,6 +172,11 @@ def action_unit_basis() -> Array:
     return read_asset("expression_basis.npz")["basis"]
 
 
+def typical_deviation(units: Array) -> Array:
+    """Return the typical deviation of (..., 17) float32 units, float32 (..., 478, 3), iod."""
+    return np.asarray(np.tensordot(units, action_unit_basis(), 1), np.float32)
+
+
 def mirrored_units(units: Array) -> Array:
     """Return the (..., 17) activations of the mirrored face."""
     return units[..., list(MIRRORED_UNITS)]

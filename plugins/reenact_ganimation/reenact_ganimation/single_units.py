@@ -26,7 +26,7 @@ from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.emotions import photo_target
 from reenact.evaluation.face_reader import FaceReader, own_shape, units_of
 from reenact.evaluation.metrics import markdown_table
-from reenact.face.action_units import action_unit_basis
+from reenact.face.action_units import typical_deviation
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
 from reenact.lifecycle import separate_python_stderr
@@ -56,7 +56,7 @@ def unit_drive(target: Target, units: Sequence[str], intensity: float) -> Drive:
     index = [ACTION_UNITS.index(one) for one in units]
     active = np.zeros(len(ACTION_UNITS), np.float32)
     active[index] = intensity
-    deviation = np.tensordot(active, action_unit_basis(), 1).astype(np.float32)
+    deviation = typical_deviation(active)
     pose = estimate_pose(target.neutral)
     landmarks = to_image(to_face_frame(target.neutral, pose) + deviation, pose)
     still = still_expression()

@@ -22,7 +22,7 @@ from reenact.expression.emotions import (
     emotion_intensity,
     emotion_weights,
 )
-from reenact.face.action_units import action_unit_basis, action_units, mirrored_units
+from reenact.face.action_units import action_units, mirrored_units, typical_deviation
 from reenact.face.topology import ACTION_UNITS
 from reenact.training.deformation_transfer import Motion
 from reenact.types import Array
@@ -110,7 +110,7 @@ def deviations_of(curve: Curve, emotion: int, frames: int) -> Array:
     places = np.linspace(0, SAMPLES - 1, frames)
     columns = [np.interp(places, np.arange(SAMPLES), column) for column in units.T]
     acted = np.clip(gain * np.stack(columns, axis=1), -0.3, 1.2).astype(np.float32)
-    return np.asarray(np.tensordot(acted, action_unit_basis(), 1), np.float32)
+    return typical_deviation(acted)
 
 
 def rises(calm: NDArray[np.float32], weight: NDArray[np.float32]) -> list[tuple[int, int]]:

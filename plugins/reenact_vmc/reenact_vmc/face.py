@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from reenact.expression.face_model import face_model
-from reenact.face.action_units import action_unit_basis
+from reenact.face.action_units import typical_deviation
 from reenact.face.geometry import to_image
 from reenact.types import Array, Frame, Landmarks, PerformanceFrame, Pose
 from reenact_vmc.blend_shapes import action_units, looks
@@ -41,7 +41,7 @@ class BlendShapeFace:
         time_s = time.monotonic()
         landmarks = None
         if shapes is not None:
-            acted = np.tensordot(action_units(shapes), action_unit_basis(), 1) + looks(shapes)
+            acted = typical_deviation(action_units(shapes)) + looks(shapes)
             middle = np.array([SIZE[0] / 2, SIZE[1] / 2, 0.0], np.float32)
             points = to_image(self._neutral + acted, Pose(turn, middle, _IOD_PX))
             tongue = float(np.clip(np.nan_to_num(shapes.get("TongueOut", 0.0)), 0.0, 1.0))
