@@ -29,13 +29,12 @@ from reenact.config import RendererSettings
 from reenact.errors import SourceError
 from reenact.evaluation import emotions
 from reenact.evaluation.clips import CLIP_FPS, Clip, find_clips, read_clip
-from reenact.evaluation.contact_sheet import compose
+from reenact.evaluation.contact_sheet import write_sheets
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.recognition import clear_labels, read_expressions
 from reenact.expression.emotions import EMOTIONS, emotion_intensity
 from reenact.registry import load
-from reenact.storage import write_png
 from reenact.targets.clip_files import person_of
 from reenact.testing.portrait import portrait_target
 from reenact.training.folds import read_fold
@@ -186,9 +185,7 @@ def main() -> None:
         cells += [f"{speed(renderer)[0]:.1f}", trained(renderer)]
         print(f"| {name} | {' | '.join(cells)} |")
     if options.sheet:
-        for number, page in enumerate(compose(emotions.sheet_columns(), rows)):
-            path = options.sheet
-            write_png(path.with_stem(f"{path.stem}-{number}") if number else path, page)
+        write_sheets(options.sheet, emotions.sheet_columns(), rows)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from reenact.evaluation.clips import CLIP_FPS
 from reenact.face.geometry import farthest_points
 from reenact.imaging import resized_square
 from reenact.sinks.video_file import FileSink, write_video
+from reenact.storage import write_png
 from reenact.types import Array, Image
 
 MAX_SIDE_PX: Final = 2400
@@ -66,6 +67,12 @@ def compose(columns: Sequence[str], rows: Sequence[SheetRow]) -> list[Image]:
         _sheet(columns, rows[start : start + rows_a_sheet], tile)
         for start in range(0, len(rows), rows_a_sheet)
     ]
+
+
+def write_sheets(path: Path, columns: Sequence[str], rows: Sequence[SheetRow]) -> None:
+    """Write the sheets of `compose` as PNG files: NAME.png, NAME-2.png, NAME-3.png."""
+    for number, sheet in enumerate(compose(columns, rows), start=1):
+        write_png(path if number == 1 else path.with_stem(f"{path.stem}-{number}"), sheet)
 
 
 def _sheet(columns: Sequence[str], rows: Sequence[SheetRow], tile: int) -> Image:

@@ -25,14 +25,19 @@ from reenact.evaluation.clips import (
     read_landmarks,
     resized,
 )
-from reenact.evaluation.contact_sheet import SheetRow, compose, prepare_folder, write_side_by_side
+from reenact.evaluation.contact_sheet import (
+    SheetRow,
+    prepare_folder,
+    write_sheets,
+    write_side_by_side,
+)
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, markdown_table, mean_figures
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.self_reenactment import FLOORS, RenderedClip, run_columns, with_and_without
 from reenact.face.geometry import canonical_face, crop_transform, transform_points
 from reenact.registry import check_renderer, load
-from reenact.storage import check_writable, write_json, write_png
+from reenact.storage import check_writable, write_json
 from reenact.types import Renderer
 
 Protocol = Literal["self", "cross", "wild", "emotions", "transfer"]
@@ -201,8 +206,7 @@ def evaluate(
     if options.json_path is not None:
         write_json(options.json_path, _stored(reports, asked))
     if options.sheet is not None:
-        for number, page in enumerate(compose(results.columns, results.rows)):
-            write_png(sheet_path(options.sheet, number), page)
+        write_sheets(options.sheet, results.columns, results.rows)
     return reports
 
 
@@ -277,11 +281,6 @@ def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Re
         if name in asked or fine_tuned.is_trained(name)
     ]
     return chosen[0] if len(chosen) == 1 else chosen
-
-
-def sheet_path(path: Path, number: int) -> Path:
-    """Return the path of sheet `number`, counted from 0: NAME.png, NAME-2.png, NAME-3.png."""
-    return path if number == 0 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
 
 
 def format_table(reports: Iterable[Report]) -> str:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from reenact.evaluation.contact_sheet import MAX_SIDE_PX, SheetRow, compose, error_map, spread_out
+from reenact.evaluation.contact_sheet import (
+    MAX_SIDE_PX,
+    SheetRow,
+    compose,
+    error_map,
+    spread_out,
+    write_sheets,
+)
+from reenact.sources.image_file import read_image
 from reenact.types import Image
 
 
@@ -31,14 +41,19 @@ def test_labels_are_written_above_the_pictures() -> None:
     assert (labelled > 200).any(axis=-1)[22:44].any()
 
 
-def test_many_rows_go_onto_further_sheets_of_bounded_size() -> None:
+def test_many_rows_go_onto_further_sheets_of_bounded_size(tmp_path: Path) -> None:
     rows = [SheetRow(f"row {i}", [plain((i, 1, 2), 256)] * 10) for i in range(25)]
-    sheets = compose([f"c{i}" for i in range(10)], rows)
+    columns = [f"c{i}" for i in range(10)]
+    sheets = compose(columns, rows)
     assert len(sheets) == 3
     for sheet in sheets:
         assert max(sheet.shape) <= MAX_SIDE_PX
     seen = {int(v) for sheet in sheets for v in np.unique(sheet[..., 0])}
     assert set(range(25)) <= seen
+    write_sheets(tmp_path / "a.png", columns, rows)
+    for name, sheet in zip(("a.png", "a-2.png", "a-3.png"), sheets, strict=True):
+        assert np.array_equal(read_image(tmp_path / name), sheet)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_error_map_grows_from_black_to_white() -> None:

@@ -137,8 +137,6 @@ def test_the_sheet_is_there_and_bounded(
     assert sheet is not None
     assert sheet.shape[1] > 6 * 250
     assert max(sheet.shape) <= 2400
-    assert evaluation.sheet_path(Path("a/b.png"), 0) == Path("a/b.png")
-    assert evaluation.sheet_path(Path("a/b.png"), 2) == Path("a/b-3.png")
 
 
 def test_several_renderers_give_a_list(clip_folder: Path, tmp_path: Path) -> None:

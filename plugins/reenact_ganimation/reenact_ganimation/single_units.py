@@ -22,7 +22,7 @@ import numpy as np
 from reenact.cli.arguments import add_size
 from reenact.config import RendererSettings
 from reenact.errors import ReenactError
-from reenact.evaluation.contact_sheet import SheetRow, compose
+from reenact.evaluation.contact_sheet import SheetRow, write_sheets
 from reenact.evaluation.emotions import photo_target
 from reenact.evaluation.face_reader import FaceReader, own_shape, units_of
 from reenact.evaluation.metrics import markdown_table
@@ -32,7 +32,6 @@ from reenact.face.topology import ACTION_UNITS
 from reenact.lifecycle import separate_python_stderr
 from reenact.live.drives import still_expression
 from reenact.registry import load
-from reenact.storage import write_png
 from reenact.types import Drive, Image, Renderer, Target
 
 UNITS: Final = {
@@ -117,8 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 SheetRow(level, [run[number] for run in runs[0].values()])
                 for number, level in enumerate(levels)
             ]
-            (sheet,) = compose(list(UNITS), rows)
-            write_png(options.sheet, sheet)
+            write_sheets(options.sheet, list(UNITS), rows)
     except ReenactError as error:
         print(error, file=sys.stderr)
         return 2

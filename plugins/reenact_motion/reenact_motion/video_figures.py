@@ -26,7 +26,7 @@ from reenact.cli.arguments import COUNT
 from reenact.config import RendererSettings
 from reenact.errors import ModelError, ReenactError
 from reenact.evaluation.clips import ClipFile, find_clip_files
-from reenact.evaluation.contact_sheet import SheetRow, compose
+from reenact.evaluation.contact_sheet import SheetRow, write_sheets
 from reenact.evaluation.emotions import emotion_drive, read_portrait
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, markdown_table
@@ -38,7 +38,7 @@ from reenact.lifecycle import separate_python_stderr
 from reenact.models.weights import load_built, read_header
 from reenact.registry import import_object
 from reenact.rendering.aligned_face import to_frame
-from reenact.storage import check_writable, write_png
+from reenact.storage import check_writable
 from reenact.training.folds import read_fold
 from reenact.types import Array, Drive, Target
 from reenact_motion import MotionGANSettings
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sheet",
         type=Path,
-        help="writes videos as rows of pictures, a .png; -1, -2 and so on are further pages",
+        help="writes videos as rows of pictures, a .png; -2, -3 and so on are further pages",
     )
     options = parser.parse_args(arguments)
     try:
@@ -159,10 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(rows, {name: len(found) for name, found in videos.items()}))
         if options.sheet:
             columns = [f"frame {index}" for index in _SHOWN]
-            sheets = compose(columns, list(_sheet_rows(videos)))
-            for number, sheet in enumerate(sheets):
-                path = options.sheet
-                write_png(path.with_stem(f"{path.stem}-{number}") if number else path, sheet)
+            write_sheets(options.sheet, columns, list(_sheet_rows(videos)))
     except ReenactError as error:
         print(error, file=sys.stderr)
         return 2
