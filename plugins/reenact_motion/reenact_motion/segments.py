@@ -107,9 +107,7 @@ def deviations_of(curve: Curve, emotion: int, frames: int) -> Array:
     peak = np.clip(units[-1], 0, None).astype(np.float32)
     strength = float(emotion_intensity(peak)) if emotion_weights(peak)[emotion] > 0 else 0.0
     gain = min(1 / strength, _MAX_GAIN) if strength else 1 / max(float(peak.max()), 0.25)
-    places = np.linspace(0, SAMPLES - 1, frames)
-    columns = [np.interp(places, np.arange(SAMPLES), column) for column in units.T]
-    acted = np.clip(gain * np.stack(columns, axis=1), -0.3, 1.2).astype(np.float32)
+    acted = np.clip(gain * _resampled(units, frames), -0.3, 1.2).astype(np.float32)
     return typical_deviation(acted)
 
 
@@ -138,11 +136,16 @@ def _sampled(rise: Array) -> Curve:
     `rise` is (F, 17) action units.
     """
     moved = (rise - rise[0]).astype(np.float64)[:, UNITS] * _SCALE
-    places = np.linspace(0, len(moved) - 1, SAMPLES)
-    columns = [np.interp(places, np.arange(len(moved)), column) for column in moved.T]
-    curve = np.stack(columns, axis=1)
+    curve = _resampled(moved, SAMPLES)
     way = np.linspace(0, 1, SAMPLES)[:, None]
     order = np.arange(SAMPLES)
     kernel = np.exp(-0.5 * ((order[:, None] - order) / _SMOOTH) ** 2)
     bent = kernel @ (curve - way * curve[-1]) / kernel.sum(axis=1, keepdims=True)
     return np.asarray(way * curve[-1] + bent - (1 - way) * bent[0] - way * bent[-1])
+
+
+def _resampled(values: Curve, count: int) -> Curve:
+    """Return `count` rows, evenly spaced from the first to the last, between those of (N, M)."""
+    places = np.linspace(0, len(values) - 1, count)
+    columns = [np.interp(places, np.arange(len(values)), column) for column in values.T]
+    return np.stack(columns, axis=1)
