@@ -290,6 +290,16 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder to write to, and those above it, unless it is there. Raises SinkError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SinkError(f"{folder} is a file; name a folder to write to.") from error
+    except OSError as error:
+        raise SinkError(refusal(folder, error)) from error
+
+
 def refusal(path: Path, problem: Exception) -> str:
     """Return why a file cannot be written, and what to do about it."""
     number = getattr(problem, "errno", None)

@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import SinkError
 from reenact.evaluation.clips import CLIP_FPS
 from reenact.face.geometry import farthest_points
 from reenact.imaging import resized_square
 from reenact.sinks.video_file import FileSink, write_video
-from reenact.storage import write_png
+from reenact.storage import make_folder, write_png
 from reenact.types import Array, Image
 
 MAX_SIDE_PX: Final = 2400
@@ -101,15 +100,9 @@ def _write(strip: NDArray[np.uint8], text: str) -> None:
     strip[...] = line
 
 
-def prepare_folder(folder: Path, option: str) -> None:
-    """Make the folder of an option if it is missing.
-
-    Raises SinkError if no video can be written there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"{option} {folder} cannot be made: {error.strerror}.") from error
+def prepare_folder(folder: Path) -> None:
+    """Make a folder unless it is there. Raises SinkError if no video can be written in it."""
+    make_folder(folder)
     FileSink(folder / "check.mp4")
 
 

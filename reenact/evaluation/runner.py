@@ -213,11 +213,11 @@ def evaluate(
 def _prepare_outputs(options: EvaluationOptions, data: Path) -> None:
     """Raise in advance if a result could not be written."""
     if options.ab is not None:
-        prepare_folder(options.ab, "--ab")
+        prepare_folder(options.ab)
         if options.ab.samefile(data):
             raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
     if options.labelled is not None:
-        prepare_folder(options.labelled, "--labelled")
+        prepare_folder(options.labelled)
     reports = {".json": options.json_path, ".png": options.sheet, ".html": options.rating}
     for suffix, path in reports.items():
         if path is not None:

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from reenact.errors import ModelError, NoWeightsError, SinkError
+from reenact.errors import ModelError, NoWeightsError
 from reenact.models.inference import FileNetwork, save_openvino
 from reenact.models.weights import load_built
-from reenact.storage import atomic_write, write_json
+from reenact.storage import atomic_write, make_folder, write_json
 from reenact.types import Array
 
 Format = Literal["onnx", "openvino"]
@@ -91,12 +91,7 @@ def write_parts(
     Yields:
         A message for the user after each file.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise SinkError(f"{folder} is a file; name a folder to write to.") from error
-    except OSError as error:
-        raise SinkError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    make_folder(folder)
     networks: dict[str, Any] = {}
     for part in parts:
         path = folder / f"{part.name}{_ENDINGS[kind]}"

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reenact.errors import SinkError
-from reenact.storage import atomic_write, write_json
+from reenact.storage import atomic_write, make_folder, write_json
 from reenact_pixel_regression import NAME, portable, shipped_weights
 from reenact_pixel_regression.alignment import INDEX, frame_points
 from reenact_pixel_regression.knots import EXPRESSIONS, load_knots
@@ -34,20 +33,18 @@ def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None
     scale = np.abs(difference).max(axis=(1, 2, 3, 4)) / 127
     stored = np.round(difference / np.maximum(scale, 1e-9)[:, None, None, None, None])
     model, script = folder / f"{NAME}.npz", folder / f"{NAME}.py"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(model) as partial:
-            np.savez_compressed(
-                partial,
-                knots=stored.astype(np.int8),
-                scale=scale.astype(np.float32),
-                points=frame_points(),
-                index=np.array(INDEX, np.int16),
-                emotions=np.array(EXPRESSIONS),
-            )
-        shutil.copyfile(portable.__file__, script)
-    except OSError as error:
-        raise SinkError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    make_folder(folder)
+    with atomic_write(model) as partial:
+        np.savez_compressed(
+            partial,
+            knots=stored.astype(np.int8),
+            scale=scale.astype(np.float32),
+            points=frame_points(),
+            index=np.array(INDEX, np.int16),
+            emotions=np.array(EXPRESSIONS),
+        )
+    with atomic_write(script) as partial:
+        shutil.copyfile(portable.__file__, partial)
     faces = {"shape": ["H", "W", 3], "type": "uint8", "meaning": "RGB, of any size"}
     points = {"shape": [478, 3], "type": "float32", "meaning": "MediaPipe's landmarks, px"}
     described = {
