@@ -79,24 +79,18 @@ def build_recipe(settings: Mapping[str, Any]) -> WarpUNetRecipe:
 
     Raises ConfigError if a setting is wrong, ReenactError if the data is missing or does not fit.
     """
-    return WarpUNetRecipe(read_settings(WarpUNetRecipeConfig, settings))
+    config = read_settings(WarpUNetRecipeConfig, settings)
+    return WarpUNetRecipe(config, load_pictures(config, with_people=True))
 
 
 class WarpUNetRecipe(Recipe):
-    """Trains the live generator; see the module's docstring.
-
-    Without `material` the data is loaded from the config's folders.
-    """
+    """Trains the live generator; see the module's docstring."""
 
     averaged = "generator"
 
-    def __init__(
-        self,
-        config: WarpUNetRecipeConfig,
-        material: PictureMaterial | None = None,
-    ) -> None:
+    def __init__(self, config: WarpUNetRecipeConfig, material: PictureMaterial) -> None:
         self.config = config
-        self._material = material or load_pictures(config, with_people=True)
+        self._material = material
         generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
