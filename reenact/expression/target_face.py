@@ -15,14 +15,7 @@ from numpy.typing import NDArray
 
 from reenact.expression.actor_identity import ActorIdentity
 from reenact.expression.face_model import face_model
-from reenact.expression.limits import (
-    CONTROLLED,
-    LIMITED,
-    Limits,
-    bend,
-    controlled_rows,
-    features,
-)
+from reenact.expression.limits import CONTROLLED, LIMITED, Limits, bend, controlled_rows, features
 from reenact.expression.measures import (
     BROW_LEFT_UP,
     BROW_RIGHT_UP,

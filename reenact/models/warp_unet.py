@@ -17,13 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.face.skin_shading import CHANNELS, DARK
-from reenact.models.warp_unet_inputs import (
-    MAP_CHANNELS,
-    MAP_STEM,
-    STEM,
-    MapChannel,
-    WarpUNetConfig,
-)
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, MAP_STEM, STEM, MapChannel, WarpUNetConfig
 
 _COARSE: Final = 8
 """Outside the face, and on teeth that the photo shows, the residual is a low-pass of this width,

@@ -34,13 +34,7 @@ from reenact.sources.image_file import CutOut, read_cut_out
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
 from reenact.targets.footage import clip_names, write_footage
-from reenact.targets.manual_landmarks import (
-    REQUIRED,
-    Points,
-    check_points,
-    fit_landmarks,
-    is_near,
-)
+from reenact.targets.manual_landmarks import REQUIRED, Points, check_points, fit_landmarks, is_near
 from reenact.targets.reference_selection import (
     MAX_REFERENCES,
     Look,

@@ -40,12 +40,7 @@ from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.models.unet import UNet, UNetConfig
 from reenact.models.weights import save_model
 from reenact.training.loop import Recipe
-from reenact.training.picture_pairs import (
-    PictureMaterial,
-    collate,
-    load_pictures,
-    measure,
-)
+from reenact.training.picture_pairs import PictureMaterial, collate, load_pictures, measure
 from reenact.training.sampling import Batch, PeopleData, PictureData, read_settings
 
 BETAS: Final = (0.5, 0.999)

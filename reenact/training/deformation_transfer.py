@@ -19,12 +19,7 @@ from numpy.typing import NDArray
 from reenact.errors import ReenactError
 from reenact.evaluation.recognition import clear_labels
 from reenact.expression.emotions import emotion_weights
-from reenact.face.action_units import (
-    LID_PAIRS_LEFT,
-    LID_PAIRS_RIGHT,
-    LIP_PAIRS,
-    action_units,
-)
+from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS, action_units
 from reenact.face.geometry import canonical_face, farthest_points, to_face_frames
 from reenact.face.topology import LOWER_LIP, UPPER_LIP
 from reenact.targets.clip_files import (

@@ -44,12 +44,7 @@ from reenact.training.checkpoints import WEIGHTS
 from reenact.training.loop import LoopOptions, train
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.target_pairs import TargetClip, TargetSampler
-from reenact.training.warp_unet import (
-    ARCHITECTURE,
-    WarpUNetRecipe,
-    WarpUNetRecipeConfig,
-    draw,
-)
+from reenact.training.warp_unet import ARCHITECTURE, WarpUNetRecipe, WarpUNetRecipeConfig, draw
 from reenact.types import Image
 
 log = logging.getLogger(__name__)

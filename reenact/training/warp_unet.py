@@ -35,13 +35,7 @@ from reenact.rendering.painter import Painter
 from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.augmentation import Pair
 from reenact.training.loop import Recipe, cosine
-from reenact.training.losses import (
-    gradient_l1,
-    picture_figures,
-    ssim_loss,
-    texture_l1,
-    weighted_l1,
-)
+from reenact.training.losses import gradient_l1, picture_figures, ssim_loss, texture_l1, weighted_l1
 from reenact.training.picture_pairs import PictureMaterial, load_pictures, resized
 from reenact.training.sampling import Batch, PictureData, read_settings
 from reenact.types import Array, Image

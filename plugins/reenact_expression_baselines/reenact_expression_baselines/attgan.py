@@ -24,12 +24,7 @@ from reenact.models.masked_generator import ConditionCritic, coloured, with_plan
 from reenact.models.upsampling import doubling, drawing
 from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
-from reenact.training.faces.recipe import (
-    FaceGanConfig,
-    FaceRecipe,
-    recipe_builder,
-    sizes_of,
-)
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
 from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import BaselineConfig, halving
 

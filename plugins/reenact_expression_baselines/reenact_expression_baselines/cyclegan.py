@@ -39,12 +39,7 @@ from reenact.models.weights import builder
 from reenact.training.adversarial import adam, square_loss
 from reenact.training.augmentation import Rng
 from reenact.training.faces.material import FaceMaterial, by_emotion
-from reenact.training.faces.recipe import (
-    FaceGanConfig,
-    FaceRecipe,
-    recipe_builder,
-    sizes_of,
-)
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
 from reenact.training.sampling import Batch, Batches
 from reenact_expression_baselines.layers import BaselineConfig
 

@@ -34,12 +34,7 @@ from reenact.models.masked_generator import (
     build_masked,
 )
 from reenact.training.faces.material import FaceMaterial
-from reenact.training.faces.recipe import (
-    FaceGanConfig,
-    FaceRecipe,
-    recipe_builder,
-    sizes_of,
-)
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
 from reenact.types import Array
 from reenact_ganimation import WEIGHTS
 

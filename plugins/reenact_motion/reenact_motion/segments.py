@@ -16,12 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.expression.emotions import (
-    CONTEMPT,
-    EMOTIONS,
-    emotion_intensity,
-    emotion_weights,
-)
+from reenact.expression.emotions import CONTEMPT, EMOTIONS, emotion_intensity, emotion_weights
 from reenact.face.action_units import action_units, mirrored_units, typical_deviation
 from reenact.face.topology import ACTION_UNITS
 from reenact.training.deformation_transfer import Motion

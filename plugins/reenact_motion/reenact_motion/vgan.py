@@ -20,12 +20,7 @@ from torch import Tensor, nn
 from reenact.models.upsampling import doubling, drawing
 from reenact.models.weights import builder
 from reenact_motion.network import CLASSES
-from reenact_motion.video_networks import (
-    FrameGenerator,
-    Start,
-    VideoConfig,
-    with_class,
-)
+from reenact_motion.video_networks import FrameGenerator, Start, VideoConfig, with_class
 from reenact_motion.video_training import VideoRecipe, VideoTraining, recipe_builder
 
 

@@ -42,12 +42,7 @@ from reenact.storage import check_writable
 from reenact.training.folds import read_fold
 from reenact.types import Array, Drive, Target
 from reenact_motion import MotionGANSettings
-from reenact_motion.face_videos import (
-    FRAMES,
-    VideoData,
-    load_videos,
-    whole_rise,
-)
+from reenact_motion.face_videos import FRAMES, VideoData, load_videos, whole_rise
 from reenact_motion.source import MotionGAN
 from reenact_motion.video_measures import Drawn, draw_videos, figures_of
 

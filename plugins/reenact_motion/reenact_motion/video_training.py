@@ -27,12 +27,7 @@ from reenact.training.adversarial import adam, as_floats, frozen, optimizer_step
 from reenact.training.faces.recipe import critic_log_loss
 from reenact.training.loop import Recipe
 from reenact.training.sampling import Batch, Batches, describe, read_settings, split_people
-from reenact_motion.face_videos import (
-    FaceVideo,
-    VideoData,
-    VideoSampler,
-    load_videos,
-)
+from reenact_motion.face_videos import FaceVideo, VideoData, VideoSampler, load_videos
 from reenact_motion.video_measures import draw_videos, figures_of
 from reenact_motion.video_networks import VideoConfig, VideoCritic
 
