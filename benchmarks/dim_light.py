@@ -33,7 +33,7 @@ from reenact.face.face_search import refine_face
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.topology import MOUTH_CORNERS, N_SKIN, OUTER_EYE_CORNERS
 from reenact.targets.clip_files import clip_landmarks, decode_clip, person_of
-from reenact.training.folds import read_fold
+from reenact.training.people import read_fold
 from reenact.types import Array, Frame, Image
 
 LIGHTS: Final = ((0.5, 4.0), (0.28, 3.0), (0.28, 6.0), (0.15, 5.0))

@@ -29,7 +29,7 @@ from reenact.live.drives import landmark_drive
 from reenact.progress import progress_bar
 from reenact.registry import load
 from reenact.targets.clip_files import person_of
-from reenact.training.folds import read_fold
+from reenact.training.people import read_fold
 from reenact.types import Array, Image, Renderer
 
 GAINS: Final = (0.7, 0.85, 1.15, 1.3, 1.5)

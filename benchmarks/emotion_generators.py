@@ -37,7 +37,7 @@ from reenact.expression.emotions import EMOTIONS, emotion_intensity
 from reenact.registry import load
 from reenact.targets.clip_files import person_of
 from reenact.testing.portrait import portrait_target
-from reenact.training.folds import read_fold
+from reenact.training.people import read_fold
 from reenact.types import Renderer
 
 RENDERERS: Final = (

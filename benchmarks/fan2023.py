@@ -37,10 +37,9 @@ from reenact.storage import write_json, write_png
 from reenact.targets.clip_files import person_of
 from reenact.training.adversarial import AdversarialRecipe, read_config
 from reenact.training.checkpoints import FILE, read_progress
-from reenact.training.folds import read_fold
 from reenact.training.loop import LoopOptions, Recipe, train
+from reenact.training.people import PictureData, read_fold
 from reenact.training.picture_pairs import NeutralPairs, PictureMaterial, load_pictures
-from reenact.training.sampling import PictureData
 
 STEPS: Final[list[tuple[str, dict[str, Any]]]] = [
     ("spectral normalisation", {"spectral": True}),

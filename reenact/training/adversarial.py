@@ -28,8 +28,7 @@ from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -40,14 +39,15 @@ from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.models.unet import UNet, UNetConfig
 from reenact.models.weights import save_model
 from reenact.training.loop import Recipe
+from reenact.training.people import PeopleData, PictureData, read_settings, recipe_settings
 from reenact.training.picture_pairs import PictureMaterial, collate, load_pictures, measure
-from reenact.training.sampling import Batch, PeopleData, PictureData, read_settings
+from reenact.training.sampling import Batch
 
 BETAS: Final = (0.5, 0.999)
 """β1 and β2 of Adam in the paper and in pix2pix."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class AdversarialConfig(PeopleData):
     """The networks, learning rates and losses; the defaults are those of Fan 2023.
 
@@ -80,7 +80,7 @@ class AdversarialConfig(PeopleData):
     squared_weight: NonNegativeFloat = 0.0
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class PictureGanConfig(AdversarialConfig, PictureData):
     """The `[settings]` of an adversarial recipe that draws its pairs from clips and photos.
 

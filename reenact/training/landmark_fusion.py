@@ -28,8 +28,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -52,7 +51,14 @@ from reenact.training.adversarial import (
 from reenact.training.augmentation import Rng
 from reenact.training.deformation_transfer import DeformationTransfer, Motion, load_motions
 from reenact.training.loop import Recipe, cosine
-from reenact.training.sampling import Batches, PeopleData, describe, read_settings, split_people
+from reenact.training.people import (
+    PeopleData,
+    describe,
+    read_settings,
+    recipe_settings,
+    split_people,
+)
+from reenact.training.sampling import Batch, Batches
 from reenact.types import Array
 
 ACTIVE: Final = 0.08
@@ -61,10 +67,8 @@ ACTIVE: Final = 0.08
 Transfer = Callable[[Array, Array, Array], Array]
 """`transfer(neutral (478, 3), deviations (N, 478, 3), target (478, 3))` returns deviations, iod."""
 
-Batch = dict[str, Array]
 
-
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class FusionRecipeConfig(PeopleData):
     """The `[settings]`: data and loss weights.
 

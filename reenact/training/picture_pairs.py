@@ -31,6 +31,7 @@ from reenact.models.fusion_network import FusionNetwork
 from reenact.rendering.image_to_image import map_planes
 from reenact.training.augmentation import AUGMENTATIONS, Augmentation, Pair, Rng
 from reenact.training.deformation_transfer import DeformationTransfer
+from reenact.training.people import PictureData, describe, split_people, unseen_people
 from reenact.training.sampling import (
     Batch,
     Batches,
@@ -38,15 +39,11 @@ from reenact.training.sampling import (
     Driven,
     PairDraw,
     PairSampler,
-    PictureData,
     Sampler,
-    describe,
     load_clips,
     load_stills,
     rarity,
-    split_people,
     true_landmarks,
-    unseen_people,
     validation_pairs,
 )
 from reenact.types import Array

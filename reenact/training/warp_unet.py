@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -36,8 +35,9 @@ from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.augmentation import Pair
 from reenact.training.loop import Recipe, cosine
 from reenact.training.losses import gradient_l1, picture_figures, ssim_loss, texture_l1, weighted_l1
+from reenact.training.people import PictureData, read_settings, recipe_settings
 from reenact.training.picture_pairs import PictureMaterial, load_pictures, resized
-from reenact.training.sampling import Batch, PictureData, read_settings
+from reenact.training.sampling import Batch
 from reenact.types import Array, Image
 
 ARCHITECTURE: Final = "warp_unet"
@@ -46,7 +46,7 @@ _CHUNK: Final = 8
 """Pairs per batch in a validation."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class WarpUNetRecipeConfig(PictureData):
     """The `[settings]`: data and loss weights.
 

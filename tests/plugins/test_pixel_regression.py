@@ -273,8 +273,8 @@ def test_the_comparison_on_folds_tells_what_is_missing(
 def test_it_may_be_trained_by_the_file_beside_it() -> None:
     from reenact_pixel_regression.training import PixelRegressionTraining
 
+    from reenact.training.people import read_settings
     from reenact.training.recipes import read_training_file
-    from reenact.training.sampling import read_settings
 
     path = repository() / "plugins" / "reenact_pixel_regression" / "pixel_regression.toml"
     file = read_training_file(path)

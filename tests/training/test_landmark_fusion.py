@@ -18,9 +18,9 @@ from reenact.models.landmark_fusion import FreenetFusion
 from reenact.testing.weights import people
 from reenact.training.deformation_transfer import load_motions
 from reenact.training.landmark_fusion import FusionRecipe, FusionSampler, build_recipe
+from reenact.training.people import PictureData
 from reenact.training.picture_pairs import load_pictures
 from reenact.training.recipes import read_training_file
-from reenact.training.sampling import PictureData
 from reenact.types import Array
 from support.program import repository
 

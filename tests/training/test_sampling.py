@@ -20,20 +20,22 @@ from reenact.rendering.layers import follow_box, in_box
 from reenact.testing.moving_portrait import write_clip
 from reenact.training.augmentation import Still, animate
 from reenact.training.deformation_transfer import load_motions
-from reenact.training.folds import read_fold
+from reenact.training.people import (
+    PeopleData,
+    PictureData,
+    describe,
+    read_fold,
+    read_settings,
+    split_people,
+)
 from reenact.training.picture_pairs import NeutralPairs, load_pictures
 from reenact.training.sampling import (
     Batches,
     Clip,
     PairDraw,
     PairSampler,
-    PeopleData,
-    PictureData,
-    describe,
     load_clips,
     load_stills,
-    read_settings,
-    split_people,
     validation_pairs,
 )
 from reenact.training.warp_unet import collate, importance

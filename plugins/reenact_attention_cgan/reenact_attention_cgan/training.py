@@ -16,8 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from reenact.expression.emotions import EMOTIONS, LEVELS
@@ -31,6 +30,7 @@ from reenact.training.faces.recipe import (
     recipe_builder,
     sizes_of,
 )
+from reenact.training.people import recipe_settings
 from reenact.types import Array
 from reenact_attention_cgan.network import (
     CONDITIONS,
@@ -43,7 +43,7 @@ LEVEL_STARTS: Final = tuple(LEVELS.values())[1:]
 """The minimum intensities of subtle, moderate and intense faces."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class AttentionTraining(FaceGanConfig):
     """The `[settings]` of the recipe.
 

@@ -14,8 +14,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS
@@ -25,11 +24,12 @@ from reenact.models.upsampling import doubling, drawing
 from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
+from reenact.training.people import recipe_settings
 from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import BaselineConfig, halving
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class AttganTraining(FaceGanConfig):
     """The `[settings]` of the recipe; the defaults are the paper's.
 

@@ -25,8 +25,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -40,11 +39,12 @@ from reenact.training.adversarial import adam, square_loss
 from reenact.training.augmentation import Rng
 from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
+from reenact.training.people import recipe_settings
 from reenact.training.sampling import Batch, Batches
 from reenact_expression_baselines.layers import BaselineConfig
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class CycleganTraining(FaceGanConfig):
     """The `[settings]` of the recipe; the defaults are the paper's.
 

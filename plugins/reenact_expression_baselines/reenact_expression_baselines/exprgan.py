@@ -15,8 +15,7 @@ from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS
@@ -32,6 +31,7 @@ from reenact.training.faces.recipe import (
     recipe_builder,
     sizes_of,
 )
+from reenact.training.people import recipe_settings
 from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import BaselineConfig, halving
 
@@ -42,7 +42,7 @@ IDENTITY_LENGTH: Final = 50
 """Numbers of the identity code."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class ExprganTraining(FaceGanConfig):
     """The `[settings]` of the recipe.
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from reenact.expression.emotions import EMOTIONS
@@ -20,11 +19,12 @@ from reenact.models.masked_generator import ConditionCritic, PlainGenerator, Res
 from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
+from reenact.training.people import recipe_settings
 from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import BaselineConfig
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class StarganTraining(FaceGanConfig):
     """The `[settings]` of the recipe; the defaults are the paper's.
 

@@ -19,8 +19,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from reenact.expression.emotions import acted_units
@@ -35,11 +34,12 @@ from reenact.models.masked_generator import (
 )
 from reenact.training.faces.material import FaceMaterial
 from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
+from reenact.training.people import recipe_settings
 from reenact.types import Array
 from reenact_ganimation import WEIGHTS
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class GanimationTraining(FaceGanConfig):
     """The `[settings]` of the recipe; the defaults are the authors'.
 

@@ -14,8 +14,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from reenact.models.masked_generator import ConditionCritic
@@ -27,10 +26,11 @@ from reenact.training.faces.recipe import (
     recipe_builder,
     sizes_of,
 )
+from reenact.training.people import recipe_settings
 from reenact_lgp_gan.network import LOCAL_BLOCKS, LgpConfig, LgpGenerator, critics, cut_out
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class LgpTraining(FaceGanConfig):
     """The `[settings]` of the recipe; the defaults are the paper's.
 

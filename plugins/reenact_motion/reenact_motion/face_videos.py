@@ -14,8 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from reenact.errors import ReenactError
 from reenact.evaluation.clips import ClipFile
@@ -27,7 +26,8 @@ from reenact.targets.clip_files import decode_clip
 from reenact.training.augmentation import Rng
 from reenact.training.faces.acted import EXAGGERATION, act_at
 from reenact.training.faces.clips import lifts_right
-from reenact.training.sampling import Batch, PeopleData
+from reenact.training.people import PeopleData, recipe_settings
+from reenact.training.sampling import Batch
 from reenact.types import Array
 from reenact_motion.segments import rises
 
@@ -38,9 +38,9 @@ ACTED_LEVELS: Final = 9
 """Pictures of an acted video, from calm to the whole emotion."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class VideoData(PeopleData):
-    """What the recipes learn from; see `sampling.PeopleData` for the people.
+    """What the recipes learn from; see `people.PeopleData` for the people.
 
     Attributes:
         size_px: S, side of the aligned faces.

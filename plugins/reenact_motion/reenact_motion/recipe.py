@@ -15,8 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -28,14 +27,14 @@ from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.augmentation import Rng
 from reenact.training.deformation_transfer import load_motions
 from reenact.training.loop import Recipe
-from reenact.training.sampling import (
-    Batch,
-    Batches,
+from reenact.training.people import (
     PeopleData,
     describe,
     read_settings,
+    recipe_settings,
     split_people,
 )
+from reenact.training.sampling import Batch, Batches
 from reenact_motion import NAME
 from reenact_motion.measures import Figures, by_class
 from reenact_motion.network import CLASSES, NOISE, MotionCritic, MotionGenerator
@@ -46,7 +45,7 @@ BETAS: Final = (0.5, 0.9)
 """β of Adam in WGAN-GP, with a little more momentum."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class MotionTraining(PeopleData):
     """The `[settings]`: data and loss weights.
 

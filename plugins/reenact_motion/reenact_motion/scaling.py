@@ -23,7 +23,7 @@ from reenact.errors import ReenactError
 from reenact.expression.emotions import EMOTIONS
 from reenact.storage import write_png
 from reenact.training.deformation_transfer import load_motions
-from reenact.training.folds import read_fold
+from reenact.training.people import read_fold
 from reenact.types import Image
 from reenact_motion import MotionGANSettings
 from reenact_motion.measures import by_class

@@ -20,8 +20,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from reenact.expression.emotions import acted_deviations
@@ -40,8 +39,8 @@ from reenact.training.adversarial import (
 from reenact.training.augmentation import AUGMENTATIONS, Augmentation, Pair, Rng, augment
 from reenact.training.faces.clips import FaceData, LabelledClip, load_acted, load_labelled
 from reenact.training.faces.material import measure_emotions
+from reenact.training.people import describe, read_settings, recipe_settings, split_people
 from reenact.training.picture_pairs import PictureMaterial
-from reenact.training.sampling import describe, read_settings, split_people
 from reenact.types import Array
 from reenact_motion import TEXTURE_NAME, TEXTURE_WEIGHTS
 
@@ -54,7 +53,7 @@ MAX_TURN: Final = 6.0
 """Difference of the head poses of a pair, degrees, that counts as much as a whole expression."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class TextureTraining(AdversarialConfig):
     """The `[settings]`: networks, learning rates and losses of Fan 2023, and the people.
 

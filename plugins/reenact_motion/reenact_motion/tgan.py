@@ -15,12 +15,12 @@ from itertools import pairwise
 from typing import Final
 
 import torch
-from pydantic import ConfigDict, NonNegativeFloat
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from reenact.models.upsampling import doubling
 from reenact.models.weights import builder
+from reenact.training.people import recipe_settings
 from reenact_motion.face_videos import FRAMES
 from reenact_motion.network import CLASSES
 from reenact_motion.video_networks import FrameGenerator, VideoConfig, with_class
@@ -30,7 +30,7 @@ CODES: Final = 100
 """Numbers of z₀ and of each z₁."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class TganTraining(VideoTraining):
     """The `[settings]`; the rate is the paper's."""
 

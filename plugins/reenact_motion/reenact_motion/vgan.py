@@ -13,18 +13,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import cast
 
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from reenact.models.upsampling import doubling, drawing
 from reenact.models.weights import builder
+from reenact.training.people import recipe_settings
 from reenact_motion.network import CLASSES
 from reenact_motion.video_networks import FrameGenerator, Start, VideoConfig, with_class
 from reenact_motion.video_training import VideoRecipe, VideoTraining, recipe_builder
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class VganTraining(VideoTraining):
     """The `[settings]`.
 

@@ -39,7 +39,7 @@ from reenact.models.weights import load_built, read_header
 from reenact.registry import import_object
 from reenact.rendering.aligned_face import to_frame
 from reenact.storage import check_writable
-from reenact.training.folds import read_fold
+from reenact.training.people import read_fold
 from reenact.types import Array, Drive, Target
 from reenact_motion import MotionGANSettings
 from reenact_motion.face_videos import FRAMES, VideoData, load_videos, whole_rise

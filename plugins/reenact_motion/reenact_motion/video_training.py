@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -26,7 +25,8 @@ from reenact.models.weights import save_model
 from reenact.training.adversarial import adam, as_floats, frozen, optimizer_step
 from reenact.training.faces.recipe import critic_log_loss
 from reenact.training.loop import Recipe
-from reenact.training.sampling import Batch, Batches, describe, read_settings, split_people
+from reenact.training.people import describe, read_settings, recipe_settings, split_people
+from reenact.training.sampling import Batch, Batches
 from reenact_motion.face_videos import FaceVideo, VideoData, VideoSampler, load_videos
 from reenact_motion.video_measures import draw_videos, figures_of
 from reenact_motion.video_networks import VideoConfig, VideoCritic
@@ -35,7 +35,7 @@ SHOWN: Final = 3
 """Videos of each class that a validation draws."""
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class VideoTraining(VideoData):
     """The settings that all three have.
 

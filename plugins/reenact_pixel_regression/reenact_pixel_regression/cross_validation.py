@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
 from reenact.evaluation.metrics import markdown_table
-from reenact.training.folds import read_folds
+from reenact.training.people import read_folds
 from reenact.types import Array
 from reenact_pixel_regression.alignment import SIZE_PX, frame_points
 from reenact_pixel_regression.pairs import AlignedPairs, align, motion_of, read_pairs

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -23,7 +22,7 @@ from reenact.errors import SourceError
 from reenact.evaluation.clips import find_clip_files
 from reenact.models.weights import save_model
 from reenact.training.loop import Recipe
-from reenact.training.sampling import PeopleData, read_settings, split_people
+from reenact.training.people import PeopleData, read_settings, recipe_settings, split_people
 from reenact.types import Array
 from reenact_pixel_regression import NAME
 from reenact_pixel_regression.alignment import SIZE_PX, frame_points
@@ -36,7 +35,7 @@ from reenact_pixel_regression.regression import changed_share, pixel_kernel, pix
 Pairs = Mapping[str, list[FacePair]]
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class PixelRegressionTraining(PeopleData):
     """The `[settings]` of a training file; λ and σ are in units of a pixel's range 0..1.
 

@@ -13,8 +13,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from reenact.errors import ReenactError
 from reenact.evaluation.recognition import ClipExpressions, read_expressions
@@ -25,15 +24,15 @@ from reenact.imaging import crop_image
 from reenact.rendering.aligned_face import to_frame
 from reenact.targets.clip_files import clips_in, decode_clip, person_of
 from reenact.training.faces.acted import act
-from reenact.training.sampling import PeopleData
+from reenact.training.people import PeopleData, recipe_settings
 from reenact.types import Array
 
 _SMILES: Final = [ACTION_UNITS.index(name) for name in ("smile_right", "smile_left")]
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class FaceData(PeopleData):
-    """The data of a recipe; see `sampling.PeopleData` for the people.
+    """The data of a recipe; see `people.PeopleData` for the people.
 
     Attributes:
         size_px: S, side of the aligned faces.

@@ -40,7 +40,8 @@ from reenact.training.faces.clips import (
     load_acted,
     load_labelled,
 )
-from reenact.training.sampling import Batch, describe, split_people
+from reenact.training.people import describe, split_people
+from reenact.training.sampling import Batch
 from reenact.types import Array, Image
 
 _READ_PX: Final = 256

@@ -14,8 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -35,11 +34,12 @@ from reenact.training.faces.material import (
     shown,
 )
 from reenact.training.loop import Recipe, Schedule
-from reenact.training.sampling import Batch, Batches, read_settings
+from reenact.training.people import read_settings, recipe_settings
+from reenact.training.sampling import Batch, Batches
 from reenact.types import Array
 
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@recipe_settings
 class FaceGanConfig(FaceData):
     """The settings that all recipes of this form have.
 
