@@ -14,12 +14,13 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -45,6 +46,12 @@ _LOCK: Final = "training.lock"
 
 _SEED_STRIDE = 1_000_003
 """Distance between the seeds of two processes, so that each draws its own batches."""
+
+_SHARED_MEMORY: Final = Path("/dev/shm")
+"""Where Linux keeps the batches that workers pass on."""
+
+_MIN_SHARED_BYTES: Final = 512 << 20
+"""Containers have 64 MB by default; a few batches of pictures take several times as much."""
 
 Schedule = Callable[[float], float]
 """Factor on a learning rate as a function of the progress from 0 to 1."""
@@ -194,7 +201,8 @@ def _train(
     run = _Run(recipe, options, state, fabric)
     with TrainingLog(options.folder, silent=not fabric.is_global_zero) as history:
         try:
-            stopped = run.steps(history, stop)
+            with _explained_workers():
+                stopped = run.steps(history, stop)
             if run.validated != state.step:
                 run.validate(history, {})
             text = f"Stopped after step {state.step}; continue with --resume."
@@ -328,19 +336,49 @@ class _Run:
 
     def _loader(self, seed: int) -> Iterable[Mapping[str, Any]]:
         options = self._options
+        workers = options.workers if _has_shared_memory() else 0
+        if workers < options.workers:
+            log.warning(
+                "%s has less than %d MB free, so that no other process can make batches. If this "
+                "is a container, start it with more, as with --shm-size=2g.",
+                _SHARED_MEMORY,
+                _MIN_SHARED_BYTES >> 20,
+            )
         batches = self._recipe.batches(seed, options.steps)
         loader: DataLoader[Any] = DataLoader(
             Subset(batches, range(self._state.step, options.steps)),
             batch_size=None,
-            num_workers=options.workers,
-            prefetch_factor=4 if options.workers else None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
             worker_init_fn=_init_worker,
             pin_memory=options.device == "cuda",
             # A forked worker would inherit locks that other libraries' threads hold.
-            multiprocessing_context="spawn" if options.workers else None,
+            multiprocessing_context="spawn" if workers else None,
         )
         placed = self._fabric.setup_dataloaders(loader, use_distributed_sampler=False)
         return cast(Iterable[Mapping[str, Any]], placed)
+
+
+def _has_shared_memory() -> bool:
+    """Return False if workers would wait for ever for room for their batches."""
+    try:
+        return shutil.disk_usage(_SHARED_MEMORY).free >= _MIN_SHARED_BYTES
+    except OSError:  # another system, where batches are passed in other ways
+        return True
+
+
+@contextmanager
+def _explained_workers() -> Iterator[None]:
+    """Say what to do when a worker dies; PyTorch then raises wherever the training is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise ReenactError(
+            "A process that makes batches was killed, perhaps because the memory is full. Close "
+            "other programs, or set workers=0; --resume continues from the last saved step."
+        ) from error
 
 
 def choose_precision(device: str, wish: str) -> str:
@@ -358,14 +396,16 @@ def choose_precision(device: str, wish: str) -> str:
 
 
 def _init_worker(number: int) -> None:
-    """Limit a worker to one thread, and leave Ctrl-C to the training process.
+    """Limit a worker to one thread, and leave signals to the training process, which ends it.
 
-    Several busy thread pools on few cores slow each other down.
+    Several busy thread pools on few cores slow each other down. A closed terminal, `timeout` and
+    the shutdown of a system signal to all processes of a command.
     """
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from reenact.errors import ModelError, ReenactError
+from reenact.training import loop
 from reenact.training.log import TrainingLog
 from reenact.training.loop import LoopOptions, cosine, train
 from support.program import repository
@@ -307,6 +308,63 @@ def test_workers_make_the_same_batches_as_the_training_process(tmp_path: Path) -
     alone, helped = ([float(loss) for loss in line.split()] for line in done.stdout.splitlines())
     assert len(alone) == 6
     assert helped == pytest.approx(alone, abs=1e-6)
+
+
+SIGNALLED = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from support.tiny_recipe import TinyRecipe, options
+from reenact.errors import ReenactError
+from reenact.training.loop import train
+
+class Signalling(TinyRecipe):
+    number = signal.SIGTERM
+
+    def step(self, batch, progress):
+        if len(self.losses) == 3:
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, self.number)
+                worker.join(3)
+        return super().step(batch, progress)
+
+folder = Path(sys.argv[1])
+for number in (signal.SIGTERM, signal.SIGHUP):
+    Signalling.number = number
+    print(train(Signalling(), options(folder / str(number), 20, workers=1)).step)
+Signalling.number = signal.SIGKILL
+try:
+    train(Signalling(), options(folder / "killed", 20, workers=1))
+except ReenactError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_signals_to_all_processes_leave_the_end_to_the_training_process(tmp_path: Path) -> None:
+    """As `timeout` and a closed terminal send; a worker that is killed is explained."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED.format(tests=str(TESTS)), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *ended, said = done.stdout.splitlines()
+    assert ended == ["20", "20"]
+    assert "A process that makes batches was killed" in said
+    assert "workers=0" in said
+
+
+def test_a_container_with_little_shared_memory_trains_without_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker would wait for ever for room."""
+    (tmp_path / "shm").mkdir()
+    monkeypatch.setattr(loop, "_SHARED_MEMORY", tmp_path / "shm")
+    monkeypatch.setattr(loop, "_MIN_SHARED_BYTES", 1 << 62)
+    recipe = TinyRecipe()
+    assert train(recipe, options(tmp_path / "run", 6, workers=1)).step == 6
+    assert "--shm-size=2g" in caplog.text
 
 
 FULL_DISK = """
