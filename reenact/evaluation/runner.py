@@ -219,9 +219,11 @@ def _prepare_outputs(options: EvaluationOptions, data: Path) -> None:
     if options.labelled is not None:
         prepare_folder(options.labelled)
     reports = {".json": options.json_path, ".png": options.sheet, ".html": options.rating}
-    for suffix, path in reports.items():
-        if path is not None:
-            check_writable(path, suffix)
+    given = {suffix: path for suffix, path in reports.items() if path is not None}
+    for suffix, path in given.items():
+        if [one.resolve() for one in given.values()].count(path.resolve()) > 1:
+            raise ConfigError(f"Two results would be written to {path}; give each its own file.")
+        check_writable(path, suffix)
 
 
 def _measure(task: _Task) -> _Measured:

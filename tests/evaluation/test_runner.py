@@ -402,6 +402,14 @@ def test_unknown_renderer_and_unwritable_report_are_refused(
             clip_folder,
             evaluation.EvaluationOptions(json_path=tmp_path / "no" / "a.json"),
         )
+    with pytest.raises(ConfigError, match="Two results would be written"):
+        evaluation.evaluate(
+            ["copy"],
+            clip_folder,
+            evaluation.EvaluationOptions(
+                json_path=tmp_path / "a.json", sheet=tmp_path / "." / "a.json"
+            ),
+        )
     assert not list(tmp_path.iterdir())
 
 
