@@ -149,7 +149,8 @@ def _check_version(side: str, python: str, variables: dict[str, str]) -> None:
     except OSError as error:
         raise ReenactError(f"{side} cannot be run: {error.strerror}.") from error
     if done.returncode != 0:
-        raise ReenactError(f"{side} cannot be run: {done.stderr.strip().splitlines()[-1]}.")
+        said = done.stderr.strip() or f"it ends with {done.returncode}"
+        raise ReenactError(f"{side} cannot be run: {said.splitlines()[-1]}.")
 
 
 def _measure(

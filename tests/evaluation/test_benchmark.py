@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -153,6 +154,7 @@ def test_two_sides_are_measured_in_turn(
         ("renderer.weights=none.safetensors", r"no model file none\.safetensors"),
         (str(Path(__file__).parent), r"has no installed reenact"),
         (__file__, r"test_benchmark\.py cannot be run: "),
+        (shutil.which("false") or __file__, "cannot be run: "),
     ],
 )
 def test_a_side_that_cannot_be_measured_is_refused_before_the_first_measurement(
