@@ -66,7 +66,10 @@ def load_track(path: Path) -> Track:
         text = path.read_text(encoding="utf-8-sig")
         rows: Sequence[Mapping[str, Any]]
         if path.suffix.lower() == ".csv":
-            rows = list(csv.DictReader(text.splitlines()))
+            table = csv.DictReader(text.splitlines())
+            if twice := _repeated(table.fieldnames or ()):
+                raise ValueError(f"it has two columns {twice}")
+            rows = list(table)
         else:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
         if not rows:
@@ -91,7 +94,13 @@ def load_track(path: Path) -> Track:
     return Track(np.array(times_s, np.float64), np.array(values, np.float32))
 
 
+def _repeated(names: Sequence[str]) -> str:
+    return next((name for name in names if names.count(name) > 1), "")
+
+
 def _row(row: Mapping[str, Any]) -> tuple[float, list[float]]:
+    if not isinstance(row, dict):
+        raise ValueError(f'{row} is not a row such as {{"time_s": 0, "happy": 1}}')
     if None in row:  # where the csv module puts them
         raise ValueError(f"the row at {row.get('time_s')} s has more values than the header")
     unknown = [name for name in row if name not in (*_VALUES, "time_s")]

@@ -348,6 +348,7 @@ def test_a_track_keeps_time_over_a_gap_between_frames(tmp_path: Path) -> None:
         ("time_s,happy\nnan,0\n", "nan is not a time"),
         ("time_s,happy\n0,0,1\n", "at 0 s has more values than the header"),
         ("time_s,happy\n1,0\n1,1\n", "do not rise"),
+        ("time_s,happy,happy\n0,1,0\n", "two columns happy"),
         ("time_s,happy\nx,0\n", "time_s is 'x', which is not a number"),
         ("", "it has no row"),
     ],
@@ -365,6 +366,9 @@ def test_a_track_that_is_missing_or_of_another_format_is_explained(tmp_path: Pat
     path = tmp_path / "track.txt"
     path.write_text("time_s,happy\n0,1\n")
     with pytest.raises(ConfigError, match=r"not JSON lines; a CSV file .* \.csv"):
+        load_track(path)
+    path.write_text('{"time_s": 0}\n[1]\n')
+    with pytest.raises(ConfigError, match=r"\[1\] is not a row such as"):
         load_track(path)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not text in UTF-8; use a CSV file or JSON lines"):
