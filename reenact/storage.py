@@ -307,6 +307,8 @@ def refusal(path: Path, problem: Exception) -> str:
     there = next((folder for folder in path.parents if os.path.isdir(folder)), path.parent)
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} cannot be written: the disk is full; free some space."
+    if number == errno.EFBIG:  # FAT32 ends at 4 GB; `ulimit -f` sets a limit as well
+        return f"{path} cannot be written: it is too large for this disk; choose another."
     if number == errno.EROFS:
         return f"{path} cannot be written: {there} is on a read-only disk; choose another."
     if number == errno.EACCES and sys.platform == "win32" and path.is_file():

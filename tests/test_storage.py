@@ -60,6 +60,7 @@ def test_windows_refuses_a_file_that_another_program_has_open(
         (errno.EROFS, "{home} is on a read-only disk; choose another"),
         (errno.ENOSPC, "the disk is full; free some space"),
         (errno.EDQUOT, "the disk is full; free some space"),
+        (errno.EFBIG, "it is too large for this disk; choose another"),
         (errno.ENOTDIR, "there is no folder {home}/share/reenact"),
     ],
 )

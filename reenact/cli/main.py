@@ -37,6 +37,7 @@ _NO_BUGS: Final = frozenset(
     {
         errno.EACCES,
         errno.EDQUOT,
+        errno.EFBIG,
         errno.EIO,
         errno.ENAMETOOLONG,
         errno.ENOSPC,
