@@ -131,8 +131,14 @@ def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
     if place is None:
         if name in registry.available("motions"):
             place = registry.load("motions", name).recipe
-        else:
+        elif name in registry.available("renderers"):
             place = registry.load("renderers", name).recipe
+        else:
+            parts = registry.available("renderers") + registry.available("motions")
+            raise PluginError(
+                f"There is no recipe called {name!r}; it is {', '.join(BUILT_IN)}, "
+                f"module:function, or a part that can be trained, one of {', '.join(parts)}."
+            )
     if place is None:
         raise PluginError(f"{name} has nothing to train.")
     build: Callable[[Mapping[str, Any]], Recipe] = registry.import_object(place)

@@ -13,11 +13,11 @@ import pytest
 from reenact import registry
 from reenact.cli.main import main
 from reenact.config import RendererSettings
-from reenact.errors import NoWeightsError
+from reenact.errors import NoWeightsError, PluginError
 from reenact.evaluation.clips import first_frame_target, read_clip
 from reenact.testing.portrait import drive
 from reenact.testing.weights import people, train_two_steps
-from reenact.training.recipes import BUILT_IN
+from reenact.training.recipes import BUILT_IN, build_recipe
 from reenact.types import Image
 from support.plugins import PLUGINS, install
 
@@ -61,3 +61,8 @@ def test_weights_for_another_protocol_are_refused(capsys: pytest.CaptureFixture[
     words = ["evaluate", "--renderer", "warp=x", "--data", data, "--json", "a.json"]
     assert main([*words, "--protocol", "cross"]) == 2
     assert "renderer.weights=PATH" in capsys.readouterr().err
+
+
+def test_an_unknown_recipe_is_told_from_an_unknown_renderer() -> None:
+    with pytest.raises(PluginError, match=r"no recipe called 'landmark_fusoin'; .*landmark_fusion"):
+        build_recipe("landmark_fusoin", {})
