@@ -255,8 +255,14 @@ class _Worker:
 def _begin_worker(frames: Any, stop: Any) -> None:
     import cv2
 
+    def end(*_: object) -> None:
+        raise _StoppedError  # the job removes its partial files
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # `timeout`, a closed terminal and a shutdown signal to all processes of a command.
+    signal.signal(signal.SIGTERM, end)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, end)
     cv2.setNumThreads(1)
     _Worker.frames, _Worker.stop = frames, stop
     _Worker.tracker(still=False)

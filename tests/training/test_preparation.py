@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +23,7 @@ from reenact.errors import SinkError, SourceError
 from reenact.evaluation.clips import read_clip
 from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.storage import DEMO_ACTOR
 from reenact.targets.clip_files import UNRELATED, decode_clip, load_landmarks
 from reenact.training.clip_extraction import Extraction
 from reenact.training.dataset_layouts import Item
@@ -228,3 +235,18 @@ def test_clips_inside_the_source_are_not_prepared_again(tmp_path: Path) -> None:
     first = prepare(tmp_path, tmp_path / "clips", processes=1)
     again = prepare(tmp_path, tmp_path / "clips", processes=1)
     assert (first.written, again.written, again.earlier, again.people) == (1, 0, 1, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no process groups that are signalled")
+def test_a_signal_to_all_processes_leaves_no_partial_file(tmp_path: Path) -> None:
+    """As `timeout`, a closed terminal and a shutdown send it."""
+    videos, clips = tmp_path / "videos", tmp_path / "clips"
+    videos.mkdir()
+    shutil.copy(DEMO_ACTOR, videos / "anna.mp4")
+    words = [sys.executable, "-m", "reenact", "train", "prepare", str(videos), str(clips)]
+    with subprocess.Popen([*words, "--jobs", "1"], start_new_session=True) as process:
+        while process.poll() is None and not list(clips.glob("*.partial.mp4")):
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGTERM)
+    assert process.returncode == 130
+    assert not list(clips.glob("*.partial.mp4"))
