@@ -194,7 +194,7 @@ def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     done = run_limited(4000, tmp_path, *typed)
     last = done.stderr.strip().splitlines()
     assert done.returncode == 2, done.stderr
-    assert "cannot be written: File too large" in last[-1]
+    assert "cannot be written: it is too large for this disk" in last[-1]
     assert "frames in" in last[-2]
     assert not (tmp_path / "full.mp4").exists()
 
