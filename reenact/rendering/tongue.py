@@ -11,6 +11,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.face.geometry import Triangles, axis_in_image, to_face_frame, to_image, triangulate
 from reenact.face.topology import LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
@@ -166,15 +167,21 @@ def _lit(surface: Array, along: Array, root: Array, pose: Pose, colours: MouthCo
     facing = np.sqrt(np.clip(-normals[..., 2], 0, 1))
     groove = _GROOVE * np.exp(-np.square(surface[..., 0] / 1.6))
     groove = groove * np.clip(1 - along / _LENGTH_MM, 0, 1)
-    rough = np.random.default_rng(3).standard_normal(_GRID)
-    wet = cv2.GaussianBlur(rough, (0, 0), 0.9)
+    rough, wet = _grain()
     light = (_AMBIENT + _DIRECT * lit) * (_IN_MOUTH + (1 - _IN_MOUTH) * root)
     light = light * (0.72 + 0.28 * facing) * (1 - groove) * (1 + _ROUGHNESS * rough)
     exponent, brightness = _GLOSS
-    wetness = np.clip(0.55 + 0.25 * wet / wet.std(), 0, 1)
-    gloss = 255 * brightness * glossy**exponent * root * wetness
+    gloss = 255 * brightness * glossy**exponent * root * wet
     colour = np.asarray(colours.tongue) * colours.exposure * tinted(_COLOUR, colours.colourful)
     return np.asarray(np.clip(light[..., None] * colour + gloss[..., None], 0, 255), np.float32)
+
+
+@lru_cache(maxsize=1)
+def _grain() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the roughness of the surface and how wet it is, (K, L): the same in every picture."""
+    rough = np.random.default_rng(3).standard_normal(_GRID)
+    wet = cv2.GaussianBlur(rough, (0, 0), 0.9)
+    return rough, np.clip(0.55 + 0.25 * wet / wet.std(), 0, 1)
 
 
 @lru_cache(maxsize=1)
