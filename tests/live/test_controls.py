@@ -253,15 +253,20 @@ def test_recordings_of_the_same_second_are_all_kept(
     assert len(set(paths)) == 3
 
 
-def test_a_recording_that_fails_is_none_and_says_so(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    controls = stage.controls
-    controls.start_recording(tmp_path / "one.mp4")
+def begin_recording_that_fails(stage: Stage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record until the disk is full."""
+    stage.controls.start_recording(path)
     stage.frames(10)
     with monkeypatch.context() as patch:
         patch.setattr(VideoEncoder, "add", Mock(side_effect=OSError(errno.ENOSPC, "full")))
         stage.frames(3)
+
+
+def test_a_recording_that_fails_is_none_and_says_so(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = stage.controls
+    begin_recording_that_fails(stage, tmp_path / "one.mp4", monkeypatch)
     assert controls.snapshot()["recording"] == ""
     assert "the disk is full" in stage.problems()["outputs"]
     with pytest.raises(SinkError, match="the disk is full"):
@@ -278,11 +283,7 @@ def test_a_recording_that_failed_and_was_given_up_is_none(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     controls = stage.controls
-    controls.start_recording(tmp_path / "one.mp4")
-    stage.frames(10)
-    with monkeypatch.context() as patch:
-        patch.setattr(VideoEncoder, "add", Mock(side_effect=OSError(errno.ENOSPC, "full")))
-        stage.frames(3)
+    begin_recording_that_fails(stage, tmp_path / "one.mp4", monkeypatch)
     (failed,) = (one["name"] for one in controls.outputs() if one["error"])
     controls.switch_output(failed, on=False)
     assert (controls.snapshot()["recording"], stage.problems()) == ("", {})

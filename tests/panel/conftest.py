@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from support.obs.browser import program
+from support.panel_page import Page
 from support.panels import Panel
 
 
@@ -25,3 +26,10 @@ def chromium() -> Iterator[Any]:
         browser = started.chromium.launch(executable_path=program(), args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, panel: Panel) -> Iterator[Page]:
+    opened = Page(chromium, panel)
+    yield opened
+    opened.close()

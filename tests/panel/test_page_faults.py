@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,13 +23,6 @@ pytestmark = [
 ]
 
 SMALL = box_target(smooth_picture((48, 40)), 8, 4, 32, crop_px=32)
-
-
-@pytest.fixture
-def page(chromium: Any, panel: Panel) -> Iterator[Page]:
-    opened = Page(chromium, panel)
-    yield opened
-    opened.close()
 
 
 def test_what_waits_for_the_next_start_is_shown_after_a_reload(page: Page, panel: Panel) -> None:

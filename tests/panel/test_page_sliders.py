@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not program(), reason="Chromium is missing (apt install chromium)"),
 ]
-
-
-@pytest.fixture
-def page(chromium: Any, panel: Panel) -> Iterator[Page]:
-    opened = Page(chromium, panel)
-    yield opened
-    opened.close()
 
 
 def test_a_preset_brings_sliders_back(page: Page, panel: Panel) -> None:

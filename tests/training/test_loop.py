@@ -282,6 +282,17 @@ def test_another_networks_state_is_refused(tmp_path: Path) -> None:
         train(other, options(tmp_path, 5), resume=True)
 
 
+def lines_of(code: str, *arguments: str) -> list[str]:
+    """Run a program, which finds the tests' modules in {tests}; return the lines that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(tests=str(TESTS)), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
 WITH_WORKERS = """
 import sys
 import warnings
@@ -299,13 +310,8 @@ for workers in (0, 1):
 
 def test_workers_make_the_same_batches_as_the_training_process(tmp_path: Path) -> None:
     """In a process of its own: workers are forked, which threads of other tests do not bear."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITH_WORKERS.format(tests=str(TESTS)), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    alone, helped = ([float(loss) for loss in line.split()] for line in done.stdout.splitlines())
+    printed = lines_of(WITH_WORKERS, str(tmp_path))
+    alone, helped = ([float(loss) for loss in line.split()] for line in printed)
     assert len(alone) == 6
     assert helped == pytest.approx(alone, abs=1e-6)
 
@@ -343,13 +349,7 @@ except ReenactError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 def test_signals_to_all_processes_leave_the_end_to_the_training_process(tmp_path: Path) -> None:
     """As `timeout` and a closed terminal send; a worker that is killed is explained."""
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED.format(tests=str(TESTS)), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    *ended, said = done.stdout.splitlines()
+    *ended, said = lines_of(SIGNALLED, str(tmp_path))
     assert ended == ["20", "20"]
     assert "A process that makes batches was killed" in said
     assert "workers=0" in said
@@ -410,14 +410,7 @@ def test_a_full_disk_is_reported_and_the_last_state_stays(
     spare_bytes: int, kept: set[str], tmp_path: Path
 ) -> None:
     """It is full for the best weights, or only for the larger state."""
-    code = FULL_DISK.format(tests=str(TESTS))
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), str(spare_bytes)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    told, unchanged = done.stdout.splitlines()
+    told, unchanged = lines_of(FULL_DISK, str(tmp_path), str(spare_bytes))
     assert "Free some disk space and continue" in told
     assert set(unchanged.split()) == kept
     assert {path.name for path in tmp_path.iterdir()} - {"training.lock", "tensorboard"} == {
