@@ -16,7 +16,6 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay
 
 from reenact.face.topology import (
     BROW_LEFT,
@@ -305,8 +304,20 @@ _CONTOURS: Final = (
 
 
 def triangulate(points: Array) -> Triangles:
-    """Return the Delaunay triangles (T, 3) of (V, 2) points."""
-    return np.asarray(Delaunay(points.astype(np.float64)).simplices, dtype=np.int32)
+    """Return the Delaunay triangles (T, 3) of (V, 2) different points.
+
+    OpenCV finds them, because importing SciPy takes a fifth of a second of every start.
+    """
+    points = points - points.min(axis=0)
+    points = (100 * points / points.max()).astype(np.float32)  # it compares with fixed tolerances
+    # It begins with a triangle around this box, and leaves out outer triangles if that is near.
+    plane = cv2.Subdiv2D((-100_000, -100_000, 200_000, 200_000))
+    number = {tuple(point): index for index, point in enumerate(points.tolist())}
+    for point in number:
+        plane.insert(point)
+    corners = np.reshape(plane.getTriangleList(), (-1, 2)).tolist()
+    triangles = np.array([number.get(tuple(corner), -1) for corner in corners]).reshape(-1, 3)
+    return np.asarray(triangles[triangles.min(axis=1) >= 0], np.int32)
 
 
 def landmark_map(points: Array, size_px: int) -> NDArray[np.uint8]:

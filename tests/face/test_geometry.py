@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial import Delaunay
 
 from reenact.face.geometry import (
     FACE_MIDDLE,
@@ -28,6 +29,7 @@ from reenact.face.geometry import (
     to_face_frame,
     to_image,
     transform_points,
+    triangulate,
     yaw_sine,
 )
 from reenact.face.topology import (
@@ -233,3 +235,10 @@ def test_an_outline_beyond_the_picture_covers_what_is_in_it() -> None:
     assert filled_outline(square, (20, 20)).sum() / 255 == pytest.approx(6.2**2, rel=0.05)
     assert not filled_outline(square - 30, (20, 20)).any()
     assert not filled_outline(square + 40, (20, 20)).any()
+
+
+@pytest.mark.parametrize("side", [0.5, 30, 30_000])
+def test_triangles_are_those_that_scipy_finds(side: float) -> None:
+    points = np.random.default_rng(1).uniform(-side, side, (200, 2)).astype(np.float32)
+    expected = Delaunay(points.astype(np.float64)).simplices
+    assert sorted(map(sorted, triangulate(points))) == sorted(map(sorted, expected))
