@@ -124,6 +124,15 @@ def with_alpha(frame: Frame) -> NDArray[np.uint8]:
     return picture
 
 
+def on_white(rgba: NDArray[np.uint8]) -> Image:
+    """Composite uint8 (H, W, 4) RGBA with straight alpha on white; return uint8 (H, W, 3) RGB."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    if alpha.min(initial=255) == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    mixed = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return np.ascontiguousarray(mixed.astype(np.uint8))
+
+
 def even(size: tuple[int, int]) -> tuple[int, int]:
     """Round (width, height) px up to even numbers, as 4:2:0 chroma subsampling needs them."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2

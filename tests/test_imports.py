@@ -42,6 +42,7 @@ ONLY_IN = {
     "pyvirtualcam": {"sinks.virtual_camera"},
     "av": {
         "sound",
+        "sources.decoded",
         "sources.video_file",
         "sinks.live_sound",
         "sinks.video_encoder",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ImageCms, ImageOps
 
 from reenact.errors import NotAPictureError, SourceError
-from reenact.imaging import limited
+from reenact.imaging import limited, on_white
 from reenact.registry import SourceSpec
 from reenact.sources.clocked import ClockedSettings, ClockedSource
 from reenact.storage import expanded
@@ -88,15 +88,6 @@ def check_file(path: Path, kind: str) -> None:
         raise SourceError(f"{path} is a folder; name a {kind} in it.")
     if path.is_file() and path.stat().st_size == 0:
         raise SourceError(f"{path.name} is empty; it may not have been copied completely.")
-
-
-def on_white(rgba: NDArray[np.uint8]) -> Image:
-    """Composite uint8 (H, W, 4) RGBA with straight alpha on white; return uint8 (H, W, 3) RGB."""
-    alpha = rgba[..., 3:].astype(np.uint16)
-    if alpha.min(initial=255) == 255:
-        return np.ascontiguousarray(rgba[..., :3])
-    mixed = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    return np.ascontiguousarray(mixed.astype(np.uint8))
 
 
 def _decoded(file: BinaryIO, path: Path) -> CutOut:

@@ -6,31 +6,28 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import av
-import cv2
-import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorTrc, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 from pydantic import Field
 
 from reenact.config import Section
 from reenact.errors import SourceError
-from reenact.imaging import letterbox, turned
+from reenact.imaging import letterbox
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
 from reenact.sound import FileVoice, Sound, is_jump
-from reenact.sources.hdr import Curve, to_sdr
-from reenact.sources.image_file import check_file, on_white
+from reenact.sources.decoded import progressive, to_rgb, upright
+from reenact.sources.image_file import check_file
 from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
 from reenact.storage import expanded
-from reenact.types import Frame, Image, Source
+from reenact.types import Frame, Source
 
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
 _URL_TIMEOUTS_S: Final = (10.0, 5.0)  # for opening, and for each read
@@ -38,7 +35,6 @@ _DEFAULT_FPS: Final = 30.0
 _MAX_FPS: Final = 240.0
 """A file without a rate, such as a browser's recording, counts as one with 1000 frames a second."""
 
-_HDR: Final[dict[int, Curve]] = {ColorTrc.SMPTE2084: "pq", ColorTrc.ARIB_STD_B67: "hlg"}
 _MIN_STEP_S: Final = 0.001
 _CUT_TOLERANCE_S: Final = 0.5
 
@@ -50,11 +46,11 @@ _SoundT = TypeVar("_SoundT", Sound, FileVoice)
 class VideoSource(ClosesOnExit):
     """A video file or stream read by PyAV.
 
-    Frames are upright (the display matrix is applied), with square pixels, and in the size of the
-    first one. HDR (PQ or HLG) is mapped to sRGB. Transparent parts are white, but for VP8 and VP9,
-    of which FFmpeg's own decoders give the colours alone. Their `time_s` is the presentation time
-    since the first frame, or for a live stream the monotonic time of decoding. One thread calls
-    `read`; any thread may call `close`.
+    Frames are upright (the display matrix is applied), progressive, with square pixels, and in the
+    size of the first one. HDR (PQ or HLG) is mapped to sRGB. Transparent parts are white, but for
+    VP8 and VP9, of which FFmpeg's own decoders give the colours alone. Their `time_s` is the
+    presentation time since the first frame, or for a live stream the monotonic time of decoding.
+    One thread calls `read`; any thread may call `close`.
 
     Attributes:
         live: True for a network stream without an end.
@@ -89,12 +85,13 @@ class VideoSource(ClosesOnExit):
         self._guard = ReadGuard(self._close_container)
         try:
             self._describe()
-            self._frames = self._decoded()
+            self._frames = progressive(self._decoded(), self._stream)
             self._held = self._next_frame()
             if self._held is None:
+                todo = "download it and name the file" if self._is_url else "use another file"
                 raise SourceError(
                     f"{self.name} has no picture that can be decoded: it is damaged, cut off, or "
-                    "not a video; use another file."
+                    f"not a video; {todo}."
                 )
         except BaseException:
             self.close()
@@ -167,7 +164,8 @@ class VideoSource(ClosesOnExit):
         if not streams:
             container.close()
             raise SourceError(f"{self.name} has no video track, only sound or data.")
-        return container, streams[0]
+        best = container.streams.best("video")  # a small preview may come before the video
+        return container, best if best in streams else streams[0]
 
     def _why_not_opened(self, error: Exception) -> str:
         if isinstance(error, av.InvalidDataError):
@@ -200,10 +198,15 @@ class VideoSource(ClosesOnExit):
         # Decoding frames in parallel would delay a live stream by one frame per thread.
         self._stream.thread_type = "SLICE" if self.live else "AUTO"
         packets = self._container.demux(self._stream)
+        # AVI stores no times; what FFmpeg makes up for B-frames is in the order of decoding.
+        has_no_pts = self._container.format.name == "avi"
         try:
             for packet in packets:
                 try:
-                    yield from packet.decode()
+                    for frame in packet.decode():
+                        if has_no_pts:
+                            frame.pts = frame.dts
+                        yield frame
                 except av.InvalidDataError:
                     self._damaged += 1
         except av.InvalidDataError:  # from the demuxer, which finds nothing more
@@ -212,7 +215,9 @@ class VideoSource(ClosesOnExit):
             return
         except (av.FFmpegError, OSError) as error:
             cause = getattr(error, "strerror", None) or type(error).__name__
-            raise SourceError(f"{self.name} broke off: {cause}.") from error
+            # An MP4 with its index at the end needs a server that sends any part on request.
+            todo = "" if self.live or self._index else " Download it and name the file."
+            raise SourceError(f"{self.name} broke off: {cause}.{todo}") from error
 
     def _next_frame(self) -> Frame | None:
         decoded = next(self._frames, None)
@@ -221,9 +226,8 @@ class VideoSource(ClosesOnExit):
                 raise SourceError(f"{self.name} broke off: the sender has ended the stream.")
             self._warn_if_cut()
             return None
-        image = _to_rgb(
-            decoded, max(1, round(decoded.width * self._pixel_aspect)), self._reformatter
-        )
+        width_px = max(1, round(decoded.width * self._pixel_aspect))
+        image = upright(to_rgb(decoded, width_px, self._reformatter), decoded)
         height, width = image.shape[:2]
         if self._index == 0:
             self.size = (width, height)
@@ -259,7 +263,7 @@ class VideoSource(ClosesOnExit):
         """Begin the next pass by opening the file again, since not every format can seek."""
         self._container.close()
         self._container, self._stream = self._open()
-        self._frames = self._decoded()
+        self._frames = progressive(self._decoded(), self._stream)
         self._pass_start_s = self._last_s + 1 / self.fps
         self._first_pts_s = None
         self._frames_this_pass = 0
@@ -293,44 +297,6 @@ def _duration_s(stream: VideoStream) -> float | None:
     if stream.start_time and stream.time_base:
         length_s -= float(stream.start_time * stream.time_base)
     return length_s if length_s > 0 else None
-
-
-def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> Image:
-    """Convert a decoded frame to uint8 (H, W, 3) RGB, upright, `width_px` wide before rotation.
-
-    Its colours are respected, and transparent parts are composited on white. One reformatter
-    serves the whole stream, because setting up a conversion takes time.
-    """
-    curve = _HDR.get(frame.color_trc)
-    has_alpha = any(component.is_alpha for component in frame.format.components)
-    wanted = "rgb48le" if curve else "rgba" if has_alpha else "rgb24"
-    converted = reformatter.reformat(frame, width=width_px, height=frame.height, format=wanted)
-    image: Any = converted.to_ndarray()
-    if curve is not None:
-        image = to_sdr(image, curve)
-    elif has_alpha:
-        image = on_white(image)
-    try:
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # beside it is data of a kind that PyAV does not know, such as EXIF
-        return turned(image, round(frame.rotation / 90))
-    return image if matrix is None else _turned(image, np.frombuffer(bytes(matrix), np.int32))
-
-
-def _turned(image: Image, matrix: NDArray[np.int32]) -> Image:
-    """Apply a display matrix (ISO 14496-12, row vectors: x' = ax + cy, y' = bx + dy).
-
-    Quarter turns and reflections are exact; any other angle is rounded to the nearest of them.
-    """
-    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        flip_x, flip_y = a < 0, d < 0
-    else:
-        image = np.asarray(cv2.transpose(image), dtype=np.uint8)
-        flip_x, flip_y = c < 0, b < 0
-    if flip_x or flip_y:
-        image = np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
-    return image
 
 
 def _without_password(url: str) -> str:

@@ -13,6 +13,7 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
 
 from reenact.sources.video_file import VideoSource
+from support.clips import write_yuv
 
 Light = NDArray[np.float64]
 
@@ -63,6 +64,22 @@ def test_hdr_has_the_colours_of_sdr(
         frame = source.read()
     assert frame is not None
     assert np.abs(frame.image[8, 8::16] - COLOURS).max() <= within
+
+
+@pytest.mark.parametrize("says", [9, 2])
+def test_yuv_of_hdr_is_that_of_bt2020_even_if_the_file_does_not_say_so(
+    says: int, tmp_path: Path
+) -> None:
+    share = COLOURS[:3] / 255
+    light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    path = tmp_path / "phone.mkv"
+    write_yuv(
+        path, pq(203 * light @ TO_BT2020.T), (0.2627, 0.0593), says=says, curve=ColorTrc.SMPTE2084
+    )
+    with VideoSource(path) as source:
+        frame = source.read()
+    assert frame is not None
+    assert np.abs(frame.image[8, 8::16] - COLOURS[:3]).max() <= 3
 
 
 def test_highlights_keep_their_differences(tmp_path: Path) -> None:

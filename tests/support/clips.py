@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from av.audio.stream import AudioStream
 from av.stream import Disposition
+from av.video.reformatter import ColorRange, ColorTrc
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -102,6 +103,51 @@ def write_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def write_yuv(
+    path: Path,
+    colours: NDArray[np.float64],
+    weights: tuple[float, float],
+    *,
+    says: int,
+    curve: ColorTrc = ColorTrc.UNSPECIFIED,
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Write one frame of columns of colours as YUV, 10 bits, limited range, without loss.
+
+    Args:
+        path: the file.
+        colours: (N, 3) RGB codes, 0 to 1.
+        weights: how much red and blue count in Y.
+        says: FFmpeg's number of the matrix that the file names; 2: none.
+        curve: the transfer function that it names.
+        size: (width, height) px; None: 16 px a colour.
+    """
+    width, height = size or (16 * len(colours), 16)
+    red, blue = weights
+    luma = colours @ [red, 1 - red - blue, blue]
+    planes = [
+        64 + 876 * luma,
+        512 + 448 * (colours[:, 2] - luma) / (1 - blue),
+        512 + 448 * (colours[:, 0] - luma) / (1 - red),
+    ]
+    columns = np.arange(width) * len(colours) // width
+    levels = np.rint(np.stack(planes)[:, None, columns]).astype(np.uint16).repeat(height, axis=1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", 25)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p10le"
+        frame = av.VideoFrame(width, height, "yuv444p10le")
+        for plane, values in zip(frame.planes, levels, strict=True):
+            padded = np.zeros((height, plane.line_size // 2), np.uint16)
+            padded[:, :width] = values
+            plane.update(padded.tobytes())
+        context = stream.codec_context
+        frame.colorspace = context.colorspace = says
+        context.color_trc, context.color_range = curve, ColorRange.MPEG
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        container.mux([*stream.encode(frame), *stream.encode()])
 
 
 def write_sound(path: Path, cover: Image | None = None) -> Path:

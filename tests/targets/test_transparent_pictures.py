@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from reenact.config import OutputSettings, Settings
 from reenact.errors import TargetError
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
+from reenact.imaging import on_white
 from reenact.live.drives import landmark_drive, resting_drive
 from reenact.live.load import drawn_target, open_renderer
 from reenact.live.prepared_target import PreparedTarget, prepare_target
 from reenact.rendering.warp_unet import WarpUNetRenderer
-from reenact.sources.image_file import on_white
 from reenact.targets.builder import create_target, resize_target
 from reenact.targets.store import TargetStore
 from reenact.types import Array, Target, Tracker
