@@ -31,7 +31,9 @@ Settings = TypeVar("Settings")
 @dataclass_transform(frozen_default=True)
 def recipe_settings(kind: type[Settings]) -> type[Settings]:
     """Make a class a frozen dataclass for `read_settings`, which refuses unknown settings."""
-    decorate = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    # As in `Section`, a folder may be named by digits.
+    config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    decorate = pydantic_dataclass(frozen=True, config=config)
     return cast("type[Settings]", decorate(kind))
 
 

@@ -251,6 +251,10 @@ def test_empty_settings_mean_neither_folds_nor_a_test_fold() -> None:
     assert (own.folds, own.test_fold) == ("", None)
 
 
+def test_a_folder_may_be_named_by_digits() -> None:
+    assert read_settings(PeopleData, {"train": 2024, "val": 2025}).train == "2024"
+
+
 def test_the_people_of_the_test_fold_are_neither_trained_nor_validated_on(
     clips: Path, tmp_path: Path
 ) -> None:
