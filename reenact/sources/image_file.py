@@ -17,6 +17,7 @@ from reenact.errors import NotAPictureError, SourceError
 from reenact.imaging import limited, on_white
 from reenact.registry import SourceSpec
 from reenact.sources.clocked import ClockedSettings, ClockedSource
+from reenact.sources.heic import read_heic
 from reenact.storage import expanded
 from reenact.types import Image, Source
 
@@ -29,7 +30,12 @@ _FORMATS: Final = (
 )  # fmt: skip
 _HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 
-# Pillow rejects pictures of more than 179 million pixels and warns from half of that on.
+# They are TIFF files, of which Pillow would read a small preview.
+_RAW_SUFFIXES: Final = (".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".rw2", ".srw")
+
+_MAX_PIXELS: Final = 178_956_970
+"""Pillow rejects pictures of more, and warns from half of that on."""
+
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
 
@@ -46,13 +52,14 @@ class CutOut(NamedTuple):
 
 
 def read_image(path: str | Path) -> Image:
-    """Read a picture as uint8 (H, W, 3) RGB: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM.
+    """Read a picture as uint8 (H, W, 3) RGB.
 
-    The EXIF orientation is applied. Colours with an ICC profile, such as Display P3, become sRGB;
-    the profile of a palette, and of grey with 16 bits or alpha, is ignored. Grey and palette
-    pictures become RGB, and 16 bits become 8. Transparent parts are composited on white. An
-    animation gives its first frame. A picture with a side over `MAX_SIDE_PX` is scaled down to it.
-    Any thread may call.
+    Formats are JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF, BMP, JPEG 2000 and PPM. The picture is
+    turned upright by its EXIF orientation. Colours with an ICC profile, such as Display P3, become
+    sRGB; the profile of a palette, and of grey with 16 bits or alpha, is ignored. Grey and palette
+    pictures become RGB, and 16 bits become 8. Transparent parts are composited on white, but a
+    HEIC's are opaque. An animation gives its first frame. A picture with a side over `MAX_SIDE_PX`
+    is scaled down to it. Any thread may call.
 
     Raises:
         NotAPictureError: the file is not a picture.
@@ -66,6 +73,8 @@ def read_cut_out(path: str | Path) -> CutOut:
     """Read a picture like `read_image`, and its alpha channel."""
     path = expanded(path)
     check_file(path, "picture")
+    if path.suffix.lower() in _RAW_SUFFIXES:
+        raise SourceError(f"{path.name} is a camera's raw picture; export it as JPEG first.")
     try:
         file = path.open("rb")
     except OSError as error:
@@ -80,35 +89,59 @@ def read_cut_out(path: str | Path) -> CutOut:
 def check_file(path: Path, kind: str) -> None:
     """Check that a file exists and is not empty; `kind` says in messages what it should be.
 
-    Raises SourceError if there is no such file, it is a folder, or it is empty.
+    Raises SourceError if there is no such file, it is a folder, it is empty, or a picture is a pipe
+    or a device.
     """
     if not path.exists():
         raise SourceError(f"There is no file {path}; check the path.")
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a {kind} in it.")
+    if kind == "picture" and not path.is_file():  # a video may come through a pipe
+        raise SourceError(f"{path} is a pipe or a device; name a file.")
     if path.is_file() and path.stat().st_size == 0:
         raise SourceError(f"{path.name} is empty; it may not have been copied completely.")
 
 
 def _decoded(file: BinaryIO, path: Path) -> CutOut:
     try:
-        with PIL.Image.open(file, formats=_FORMATS) as stored:
+        with _opened(file, path) as stored:
             return _to_rgb(_to_srgb(ImageOps.exif_transpose(stored)))
     except PIL.Image.DecompressionBombError as error:
         raise SourceError(
             f"{path.name} has more than 179 million pixels; scale it down in another program first."
         ) from error
     except PIL.UnidentifiedImageError as error:
-        raise _why_not_a_picture(file, path) from error
+        raise _why_not_a_picture(path) from error
+    except SourceError:
+        raise
     except Exception as error:  # a damaged file can make a reader raise anything
         raise SourceError(f"{path.name} is damaged; use another copy of the picture.") from error
 
 
-def _why_not_a_picture(file: BinaryIO, path: Path) -> SourceError:
+def _opened(file: BinaryIO, path: Path) -> PIL.Image.Image:
+    try:
+        return PIL.Image.open(file, formats=_FORMATS)
+    except PIL.UnidentifiedImageError:
+        file.seek(0)
+        head = file.read(12)
+        if head[4:8] != b"ftyp" or head[8:] not in _HEIC_BRANDS:
+            raise
     file.seek(0)
-    head = file.read(12)
-    if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS:
-        return SourceError(f"{path.name} is a HEIC picture; save it as JPEG or PNG first.")
+    try:
+        image, profile = read_heic(file.read(), _MAX_PIXELS)
+    except OverflowError as error:
+        raise PIL.Image.DecompressionBombError from error
+    except Exception as error:
+        raise SourceError(
+            f"{path.name} is a HEIC picture that is damaged or of a rare kind; save it as JPEG or "
+            "PNG first."
+        ) from error
+    picture = PIL.Image.fromarray(image)
+    picture.info["icc_profile"] = profile
+    return picture
+
+
+def _why_not_a_picture(path: Path) -> SourceError:
     if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
         return NotAPictureError(
             f"{path.name} is a video, not a picture; use a picture, or as a source video:{path}."

@@ -23,7 +23,7 @@ MAX_BYTES: Final = 64 << 20
 """Maximum size of a picture's file."""
 
 SUFFIXES: Final = (
-    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jp2"
+    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".gif", ".bmp", ".tif", ".tiff", ".jp2"
 )  # fmt: skip
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from reenact.errors import SourceError
 from reenact.sources import image_file as pictures
 from reenact.sources.image_file import read_cut_out, read_image
 from support.clips import corners, four_colours, numbered_picture, png_claiming, write_png
+from support.heic import write_heic
 from support.portraits import write_jpeg
 
 P3_PRIMARIES = {
@@ -65,6 +69,49 @@ def test_grey_16_bit_alpha_and_palette(tmp_path: Path) -> None:
     palette.putpalette([10, 20, 30, 90, 90, 90])
     palette.save(tmp_path / "palette.png", transparency=1)
     assert read_image(tmp_path / "palette.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize("size", [(160, 120), (64, 64)])
+@pytest.mark.parametrize(
+    ("turns", "mirror", "expected"),
+    [
+        (0, None, ["red", "green", "blue", "white"]),
+        (1, None, ["green", "white", "red", "blue"]),
+        (3, None, ["blue", "red", "white", "green"]),
+        (0, 0, ["blue", "white", "red", "green"]),
+        (1, 1, ["white", "green", "blue", "red"]),
+    ],
+)
+def test_heic_is_whole_and_upright(
+    tmp_path: Path, size: tuple[int, int], turns: int, mirror: int | None, expected: list[str]
+) -> None:
+    """An iPhone's photo consists of tiles, which FFmpeg gives one by one."""
+    path = tmp_path / "IMG_0001.HEIC"
+    image = read_image(write_heic(path, four_colours(size), turns=turns, mirror=mirror))
+    assert corners(image) == expected
+    assert image.shape == (*(size if turns else size[::-1]), 3)
+
+
+def test_heic_of_an_iphone_becomes_srgb(tmp_path: Path) -> None:
+    stored = np.full((100, 70, 3), (234, 51, 35), np.uint8)  # the red of sRGB in Display P3
+    path = write_heic(tmp_path / "red.heic", stored, profile=display_p3())
+    assert np.abs(read_image(path).astype(int) - (255, 0, 0)).max() <= 6
+
+
+def test_too_large_and_damaged_heic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_heic(tmp_path / "photo.heic", four_colours())
+    data = path.read_bytes()
+    for cut in range(0, len(data), 97):
+        path.write_bytes(data[:cut] + bytes(8) + data[cut + 8 :])
+        with contextlib.suppress(SourceError):
+            assert read_image(path).dtype == np.uint8
+        path.write_bytes(data[: max(cut, 16)])
+        with pytest.raises(SourceError, match=r"HEIC picture .*; save it as JPEG or PNG first\.$"):
+            read_image(path)
+    path.write_bytes(data)
+    monkeypatch.setattr(pictures, "_MAX_PIXELS", 160 * 120 - 1)
+    with pytest.raises(SourceError, match="scale it down"):
+        read_image(path)
 
 
 def display_p3() -> bytes:
@@ -192,6 +239,8 @@ def test_bad_pictures_are_explained_in_one_sentence(tmp_path: Path, numbered_cli
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("no picture\n" * 10)
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    # A raw picture is a TIFF file with a small preview.
+    PIL.Image.fromarray(four_colours((16, 12))).save(tmp_path / "photo.dng", "TIFF")
     png = cv2.imencode(".png", numbered_picture(5))[1].tobytes()
     (tmp_path / "head.png").write_bytes(png[:30])
     for name, words in (
@@ -200,6 +249,7 @@ def test_bad_pictures_are_explained_in_one_sentence(tmp_path: Path, numbered_cli
         ("text.jpg", "not a picture"),
         ("head.png", "not a picture"),
         ("photo.heic", "HEIC"),
+        ("photo.dng", "raw picture; export it as JPEG"),
         (numbered_clip.name, "is a video"),
         (".", "is a folder"),
     ):
@@ -207,3 +257,10 @@ def test_bad_pictures_are_explained_in_one_sentence(tmp_path: Path, numbered_cli
             read_image(tmp_path / name)
         assert str(caught.value).endswith(".")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other pipes")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "photo.jpg")
+    with pytest.raises(SourceError, match="is a pipe or a device; name a file"):
+        read_image(tmp_path / "photo.jpg")

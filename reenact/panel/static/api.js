@@ -47,10 +47,10 @@ export async function attempt(method, path, body) {
 const TYPES = {
   jpg: "image/jpeg", jpeg: "image/jpeg", jpe: "image/jpeg", jfif: "image/jpeg", png: "image/png",
   webp: "image/webp", avif: "image/avif", gif: "image/gif", bmp: "image/bmp", tif: "image/tiff",
-  tiff: "image/tiff", heic: "image/heic", mp4: "video/mp4", m4v: "video/mp4",
-  mov: "video/quicktime", webm: "video/webm", mkv: "video/x-matroska", avi: "video/x-msvideo",
-  wmv: "video/x-ms-wmv", mpg: "video/mpeg", mpeg: "video/mpeg", ts: "video/mp2t",
-  mts: "video/mp2t", m2ts: "video/mp2t", "3gp": "video/3gpp",
+  tiff: "image/tiff", heic: "image/heic", heif: "image/heic", hif: "image/heic",
+  mp4: "video/mp4", m4v: "video/mp4", mov: "video/quicktime", webm: "video/webm",
+  mkv: "video/x-matroska", avi: "video/x-msvideo", wmv: "video/x-ms-wmv", mpg: "video/mpeg",
+  mpeg: "video/mpeg", ts: "video/mp2t", mts: "video/mp2t", m2ts: "video/mp2t", "3gp": "video/3gpp",
 };
 
 /** Send a file and tell the share that has gone; returns its identifier. */
