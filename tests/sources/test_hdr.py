@@ -50,11 +50,10 @@ def write_hdr(path: Path, code: Light, curve: ColorTrc) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encode", "curve", "within"),
-    [(pq, ColorTrc.SMPTE2084, 2), (hlg, ColorTrc.ARIB_STD_B67, 14)],
+    ("encode", "curve"), [(pq, ColorTrc.SMPTE2084), (hlg, ColorTrc.ARIB_STD_B67)]
 )
 def test_hdr_has_the_colours_of_sdr(
-    encode: Callable[[Light], Light], curve: ColorTrc, within: int, tmp_path: Path
+    encode: Callable[[Light], Light], curve: ColorTrc, tmp_path: Path
 ) -> None:
     share = COLOURS / 255
     light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
@@ -63,7 +62,7 @@ def test_hdr_has_the_colours_of_sdr(
     with VideoSource(tmp_path / "phone.mkv") as source:
         frame = source.read()
     assert frame is not None
-    assert np.abs(frame.image[8, 8::16] - COLOURS).max() <= within
+    assert np.abs(frame.image[8, 8::16] - COLOURS).max() <= 2
 
 
 @pytest.mark.parametrize("says", [9, 2])
