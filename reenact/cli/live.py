@@ -135,16 +135,18 @@ def run_session(
 
 
 def check_files(arguments: Namespace, sinks: Sequence[str], track: str) -> dict[str, object]:
-    """Check that a run replaces none of its inputs, and that its report can be written.
+    """Check that a run replaces none of its inputs, and that its files can be written.
 
     Returns:
         The input files, or None, by what they are called; see `fanout.check_outputs`.
 
     Raises:
-        SinkError: an output or the report would replace an input or each other, or the report
-            cannot be written.
+        SinkError: an output or the report would replace an input or each other, or cannot be
+            written.
     """
-    from reenact.sinks.fanout import check_outputs, input_files
+    from reenact.config import Settings
+    from reenact.registry import split
+    from reenact.sinks.fanout import check_outputs, input_files, make_sinks
     from reenact.storage import check_writable
 
     inputs = input_files(arguments.source, arguments.config, track)
@@ -153,6 +155,8 @@ def check_files(arguments: Namespace, sinks: Sequence[str], track: str) -> dict[
     if report is not None:
         check_writable(report)
     check_outputs([*sinks, *([f"file:{report}"] if report is not None else [])], inputs)
+    # Making them checks their names, without writing anything.
+    make_sinks([sink for sink in sinks if split(sink)[0] in ("file", "landmarks")], Settings())
     return inputs
 
 

@@ -64,6 +64,19 @@ def test_every_frame_of_a_video_comes_out_with_a_report(tmp_path: Path) -> None:
     assert list(images[0].shape[1::-1]) == figures["size"]
 
 
+@pytest.mark.parametrize(
+    ("sink", "told"),
+    [("file:", "Name the file"), ("landmarks:", "Name the file"), ("file:a.txt", "extension")],
+)
+def test_a_file_that_cannot_be_written_is_told_before_a_target_is_made(
+    sink: str, told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "target.jpg").write_text("no picture, which would be told next")
+    typed = ["live", "--source", "pattern", "--target", str(tmp_path / "target.jpg")]
+    assert main([*typed, "--sink", sink]) == 2
+    assert told in capfd.readouterr().err
+
+
 def test_no_output_replaces_what_the_run_reads_or_reports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
