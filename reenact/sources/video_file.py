@@ -89,6 +89,8 @@ class VideoSource(ClosesOnExit):
             self._held = self._next_frame()
             if self._held is None:
                 todo = "download it and name the file" if self._is_url else "use another file"
+                if self.name.lower().endswith(".webp"):  # FFmpeg reads only the others
+                    todo = "save an animated WebP as MP4 or GIF"
                 raise SourceError(
                     f"{self.name} has no picture that can be decoded: it is damaged, cut off, or "
                     f"not a video; {todo}."

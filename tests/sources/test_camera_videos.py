@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import PIL.Image
 import pytest
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -109,3 +110,11 @@ def test_a_server_that_cannot_jump_to_the_end_is_explained(tmp_path: Path) -> No
         with pytest.raises(SourceError, match=r"ownload it and name the file\.$"):
             VideoSource(f"http://127.0.0.1:{server.server_address[1]}/end.mp4")
         server.shutdown()
+
+
+def test_an_animated_webp_is_refused_by_what_to_do(tmp_path: Path) -> None:
+    frames = [PIL.Image.fromarray(moving_bar(moment)) for moment in (0, 4)]
+    path = tmp_path / "sticker.webp"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    with pytest.raises(SourceError, match=r"save an animated WebP as MP4 or GIF\.$"):
+        VideoSource(path)
