@@ -43,7 +43,6 @@ ONLY_IN = {
     "av": {
         "sound",
         "sources.decoded",
-        "sources.heic",
         "sources.video_file",
         "sinks.live_sound",
         "sinks.video_encoder",

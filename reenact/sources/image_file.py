@@ -17,7 +17,6 @@ from reenact.errors import NotAPictureError, SourceError
 from reenact.imaging import limited, on_white
 from reenact.registry import SourceSpec
 from reenact.sources.clocked import ClockedSettings, ClockedSource
-from reenact.sources.heic import read_heic
 from reenact.storage import expanded
 from reenact.types import Image, Source
 
@@ -33,9 +32,7 @@ _HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 # They are TIFF files, of which Pillow would read a small preview.
 _RAW_SUFFIXES: Final = (".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".rw2", ".srw")
 
-_MAX_PIXELS: Final = 178_956_970
-"""Pillow rejects pictures of more, and warns from half of that on."""
-
+# Pillow rejects pictures of more than 179 million pixels and warns from half of that on.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
 
@@ -57,9 +54,9 @@ def read_image(path: str | Path) -> Image:
     Formats are JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF, BMP, JPEG 2000 and PPM. The picture is
     turned upright by its EXIF orientation. Colours with an ICC profile, such as Display P3, become
     sRGB; the profile of a palette, and of grey with 16 bits or alpha, is ignored. Grey and palette
-    pictures become RGB, and 16 bits become 8. Transparent parts are composited on white, but a
-    HEIC's are opaque. An animation gives its first frame. A picture with a side over `MAX_SIDE_PX`
-    is scaled down to it. Any thread may call.
+    pictures become RGB, and 16 bits become 8. Transparent parts are composited on white. An
+    animation gives its first frame. A picture with a side over `MAX_SIDE_PX` is scaled down to it.
+    Any thread may call.
 
     Raises:
         NotAPictureError: the file is not a picture.
@@ -126,18 +123,20 @@ def _opened(file: BinaryIO, path: Path) -> PIL.Image.Image:
         head = file.read(12)
         if head[4:8] != b"ftyp" or head[8:] not in _HEIC_BRANDS:
             raise
+    import pi_heif
+
+    pi_heif.register_heif_opener(thumbnails=False)
     file.seek(0)
     try:
-        image, profile = read_heic(file.read(), _MAX_PIXELS)
-    except OverflowError as error:
-        raise PIL.Image.DecompressionBombError from error
+        picture = PIL.Image.open(file, formats=("HEIF",))
+        picture.load()
+    except PIL.Image.DecompressionBombError:
+        raise
     except Exception as error:
         raise SourceError(
             f"{path.name} is a HEIC picture that is damaged or of a rare kind; save it as JPEG or "
             "PNG first."
         ) from error
-    picture = PIL.Image.fromarray(image)
-    picture.info["icc_profile"] = profile
     return picture
 
 
