@@ -90,9 +90,6 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     },
     "rigid glasses": {"rendering.layers.find_glasses": lambda picture, landmarks: None},
     "texture of the wall": {"rendering.inpainting.textured": diffused},
-    "edge of a widening cheek": {
-        "rendering.head_mesh.inside_outline": lambda reference, poses: reference
-    },
     "loose skin": {
         "rendering.driven_skin.LooseSkin.stretched": lambda skin, reference, drive, _: drive
     },

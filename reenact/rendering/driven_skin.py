@@ -8,9 +8,6 @@ The tracker puts the edges of an open mouth behind the visible edges of the lips
 distances in most people, and farther in wide mouths: the inside of a lip belongs to the mouth for
 it. It also reports a narrow gap for many closed mouths. With its landmarks, mouths would open too
 far, by a thinner lower lip.
-
-A turn widens one cheek, and a head that is raised its jaw. Along their outline the picture shows
-hair, ear, neck or wall, which would be drawn as wide.
 """
 
 from __future__ import annotations
@@ -21,9 +18,9 @@ import cv2
 import numpy as np
 
 from reenact.face.aperture import MOUTH
-from reenact.face.geometry import Triangles, further_turn, to_face_frame, to_image
+from reenact.face.geometry import Triangles, to_face_frame, to_image
 from reenact.face.regions import lip_gaps
-from reenact.face.topology import AROUND_LIPS, FOREHEAD, N_SKIN, OVAL
+from reenact.face.topology import AROUND_LIPS, FOREHEAD
 from reenact.types import Array, Pose
 
 _MIN_IOD: Final = 1e-3
@@ -42,15 +39,6 @@ _UPPER_IOD, _LOWER_IOD = 0.005, 0.022
 
 _LOWER_SHARE: Final = 0.1
 """Minimum distance of the lower edge, as a share of the gap: it matters in wide mouths."""
-
-_OUTER: Final = 0.6
-"""Distance from a face's middle, as a share of its outline's, beyond which its skin is moved."""
-
-_SMALL_TURN: Final = 0.1
-"""Sine of a turn from which it is moved; in a smaller one, the edge hardly becomes wider."""
-
-_INWARDS, _MAX_INWARDS = 0.1, 0.05
-"""Distance, iod, by which its outline is moved for each further unit; and its maximum."""
 
 
 class LooseSkin:
@@ -105,30 +93,4 @@ def visible_lips(face: Array, pose: Pose) -> Array:
     for rows, moved in (_UPPER_LIP, _UPPER_IOD * down), (_LOWER_LIP, up):
         for number, row in enumerate(rows):
             result[list(row)] += moved * np.float32(1 - number / len(rows))
-    return result
-
-
-def inside_outline(reference: Array, poses: tuple[Pose, Pose]) -> Array:
-    """Move the cheek and the jaw that a turn widens inwards; return (478, 3) px landmarks.
-
-    Args:
-        reference: (478, 3) px landmarks of the reference.
-        poses: of the reference and of the driven face.
-    """
-    start, end = poses
-    raised = float(start.rotation[2, 1] - end.rotation[2, 1])
-    turns = np.array([further_turn(start, end), max(raised, 0)], np.float32)
-    inwards = np.clip(_INWARDS * (np.abs(turns) - _SMALL_TURN), 0, _MAX_INWARDS)
-    if not inwards.any():
-        return reference
-    places = reference[:N_SKIN, :2] - reference[:N_SKIN, :2].mean(axis=0)
-    distances, angles = np.maximum(np.hypot(*places.T), _MIN_IOD), np.arctan2(*places.T)
-    outline = list(OVAL)
-    ends = np.interp(angles, angles[outline], distances[outline], period=2 * np.pi)
-    outer = np.maximum(distances / ends - _OUTER, 0) / (1 - _OUTER)
-    aside = np.sign(turns) * (places @ start.rotation[:2, :2])
-    widened = np.maximum(aside / np.maximum(aside[outline].max(axis=0), _MIN_IOD), 0)
-    shift = start.scale * np.square(outer) * (widened @ inwards)
-    result = reference.copy()
-    result[:N_SKIN, :2] -= places * (shift / distances)[:, None]
     return result

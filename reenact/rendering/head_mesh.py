@@ -43,7 +43,7 @@ from reenact.face.topology import (
     OVAL,
 )
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, IRIS_FLOW, WHITES_FLOW, MapChannel
-from reenact.rendering.driven_skin import LooseSkin, inside_outline
+from reenact.rendering.driven_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import LID_LOOPS, DrivenEye, mouth_sources, on_iris
 from reenact.types import HEAD_ALONE, Array, Body, MovedPart, Pose
@@ -187,7 +187,7 @@ class HeadMesh:
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         shading = shipped_skin_shading().change(reference, drive, poses)
         drive = self._loose_skin.stretched(reference, drive, poses)
-        reference = inside_outline(self._skin_flow.moved(reference, drive, poses), poses)
+        reference = self._skin_flow.moved(reference, drive, poses)
         start, end = self.vertices(reference, drive, poses, size_px, follows=follows, body=body)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale

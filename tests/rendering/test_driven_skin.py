@@ -11,11 +11,10 @@ from reenact.face.topology import (
     CHIN,
     LIPS_INNER,
     LIPS_OUTER,
-    MOUTH_CORNERS,
     N_LANDMARKS,
     OVAL,
 )
-from reenact.rendering.driven_skin import LooseSkin, inside_outline, visible_lips
+from reenact.rendering.driven_skin import LooseSkin, visible_lips
 from reenact.rendering.head_mesh import head_mesh
 from reenact.types import Array, Pose
 
@@ -24,7 +23,6 @@ SKIN = LooseSkin(TRIANGLES)
 BELOW_THE_LIP = (18, 83, 182, 106, 313, 406, 335, 200, 201, 421)
 IOD_PX = 60.0
 UPPER, LOWER = (edge[1:-1] for edge in MOUTH)
-CHEEKS = [234, 454]
 TURNED = rotation_matrix(np.array([0, 0, 0.5], np.float32))
 
 
@@ -136,45 +134,3 @@ def test_lips_meet_where_the_gap_is_too_narrow_to_be_visible(gap_iod: float) -> 
 
 def test_lips_that_cross_stay_as_they_are() -> None:
     np.testing.assert_allclose(moved_down(open_mouth(-0.05)), 0, atol=1e-6)
-
-
-def moved_inwards(yaw: float, to_yaw: float) -> tuple[Array, Array]:
-    """Return px by which landmarks are moved inwards, and by which both cheeks widen in a turn."""
-    reference, drive = (seen(canonical_face(), (0.2, angle, 0.1)) for angle in (yaw, to_yaw))
-    found = inside_outline(reference, (estimate_pose(reference), estimate_pose(drive)))
-    middle = reference[:, :2].mean(axis=0)
-    before, after = (np.linalg.norm(face[:, :2] - middle, axis=1) for face in (reference, found))
-    widths = [np.abs(face[CHEEKS, 0] - face[1, 0]) for face in (reference, drive)]
-    return before - after, widths[1] - widths[0]
-
-
-@pytest.mark.parametrize("turn", [-0.5, 0.5])
-def test_the_edge_of_the_cheek_that_widens_is_drawn_from_further_inside(turn: float) -> None:
-    inwards, widening = moved_inwards(0.0, turn)
-    assert widening.min() < -5 < 5 < widening.max()
-    wide, narrow = inwards[CHEEKS][widening.argsort()[::-1]]
-    assert wide == pytest.approx(0.1 * (np.sin(0.5) - 0.1) * IOD_PX, rel=0.1)
-    assert narrow == 0
-    assert np.abs(inwards[[1, *MOUTH_CORNERS, 133, 362]]).max() < 0.2
-
-
-@pytest.mark.parametrize(("yaw", "to_yaw"), [(0.0, 0.08), (0.5, 0.0), (-0.5, 0.4)])
-def test_small_turns_and_turned_photos_leave_the_cheek_as_it_is(yaw: float, to_yaw: float) -> None:
-    assert moved_inwards(yaw, to_yaw)[0] == pytest.approx(np.zeros(N_LANDMARKS), abs=1e-3)
-
-
-@pytest.mark.parametrize("yaw", [0.0, 0.3])
-def test_the_edge_of_the_jaw_is_drawn_from_further_inside_as_a_head_is_raised(yaw: float) -> None:
-    lowered, level, nearly, raised = (
-        seen(canonical_face(), (pitch, yaw, 0.1)) for pitch in (0.25, 0.0, -0.08, -0.5)
-    )
-    chin_forehead_and_nose = [152, 10, 1]
-
-    def inwards(drive: Array) -> Array:
-        found = inside_outline(level, (estimate_pose(level), estimate_pose(drive)))
-        return np.asarray((level - found)[chin_forehead_and_nose, 1])
-
-    assert inwards(raised)[0] == pytest.approx(0.1 * (np.sin(0.5) - 0.1) * IOD_PX, rel=0.2)
-    assert np.abs(inwards(raised)[1:]).max() < 0.2
-    for drive in (lowered, nearly):
-        np.testing.assert_array_equal(inwards(drive), 0)
