@@ -81,23 +81,8 @@ _BRIDGE_HALF: Final = (3, 9)
 _NOISE: Final = 2.0
 """Contrast added to that of the lids."""
 
-_DEPTH: Final = 14
-"""Distance from the outline, inwards and outwards, in which the rim is looked for, px."""
-
-_INNER, _OUTER = slice(0, 6), slice(-6, None)
-"""The parts of this profile that show the skin inside and outside of a rim."""
-
-_NEAR: Final = 6
-"""Maximum distance of the rim's middle from the outline, px."""
-
-_RIM_SHARE: Final = 0.45
-"""Share of the largest difference from the skin's colour above which a px belongs to the rim."""
-
-_MAX_WIDTH: Final = 9
-"""Maximum width of a rim below the eye, px."""
-
-_MARGIN_PX: Final = 1.5
-"""Skin that counts as rim, on both sides."""
+_WIDTH: Final = (-7, 7)
+"""Where a rim begins and ends, from its outline outwards, px: its outline is either edge."""
 
 
 class Rim(NamedTuple):
@@ -133,7 +118,7 @@ def find_glasses(picture: Image, landmarks: Array) -> tuple[Rim, Rim] | None:
         middle += np.multiply(_MIDDLE, (side * _IOD_PX, _IOD_PX))
         outline, edge = _outline(colours, lids, middle)
         weakest = min(weakest, edge)
-        rims.append(_rim(colours, middle, outline))
+        rims.append(_rim(middle, outline))
     bridge = _bridge(colours, rims, points[_NOSE, 1])
     share = _SHARE_AT_CLEAR_BRIDGE if bridge > _CLEAR_BRIDGE * contrast else _MIN_SHARE
     if bridge < _MIN_BRIDGE * contrast or weakest < share * max(contrast, _MIN_CONTRAST):
@@ -244,37 +229,14 @@ def _closed_path(values: Array) -> NDArray[np.intp]:
     return result
 
 
-def _rim(colours: Array, middle: Array, outline: NDArray[np.intp]) -> Rim:
-    """Return the rim on an outline.
-
-    Its width is found below the eye; above it, rims are up to twice as wide.
-    """
-    rows = np.arange(len(outline))[:, None]
-    columns = np.clip(outline[:, None] + np.arange(-_DEPTH, _DEPTH + 1), 0, len(_RADII) - 1)
-    profiles = _rays(colours, middle)[rows, columns]
-    skins = [_smooth(np.median(profiles[:, end], axis=1)) for end in (_INNER, _OUTER)]
-    from_skin = [np.linalg.norm(profiles - skin[:, None], axis=2) for skin in skins]
-    mean = np.minimum(*from_skin)[_BELOW].mean(axis=0)
-    first = last = _DEPTH - _NEAR + int(mean[_DEPTH - _NEAR : _DEPTH + _NEAR + 1].argmax())
-    bound = _RIM_SHARE * mean[first]
-    while first > 0 and mean[first - 1] > bound:
-        first -= 1
-    while last < min(len(mean) - 1, first + _MAX_WIDTH - 1) and mean[last + 1] > bound:
-        last += 1
-    wider = np.where(_BELOW, 0, last - first)
+def _rim(middle: Array, outline: NDArray[np.intp]) -> Rim:
+    """Return the rim on an outline around the middle of an eye."""
     ways = np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
-    inner, outer = (
-        middle + (_smooth(_RADII[outline][:, None]) + offset) * ways
-        for offset in (
-            first - _DEPTH - _MARGIN_PX,
-            (last - _DEPTH + _MARGIN_PX + wider)[:, None],
-        )
-    )
-    return Rim(inner, outer)
+    radii = _smooth(_RADII[outline])[:, None]
+    return Rim(*(middle + (radii + offset) * ways for offset in _WIDTH))
 
 
 def _smooth(values: Array) -> Array:
-    """Return the running median of (rays, C) values over nine rays."""
+    """Return the running median of (rays,) values over nine rays."""
     around = np.concatenate([values[-4:], values, values[:4]])
-    windows = np.lib.stride_tricks.sliding_window_view(around, 9, axis=0)
-    return np.asarray(np.median(windows, axis=-1))
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(around, 9), axis=-1))
