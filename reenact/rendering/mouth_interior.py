@@ -202,9 +202,9 @@ class TeethRow:
         return along, (x * upright[0] + y * upright[1] - found.imag) / self.px_per_mm
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MouthColours:
-    """Colours of the inside of a mouth in the light of its face, RGB, 0 to 255.
+    """Colours of the inside of a mouth in the light of its face, RGB (3,), 0 to 255.
 
     Attributes:
         teeth, gums, tongue, cavity, cheeks: colours in full light, divided by `exposure`.
@@ -215,13 +215,13 @@ class MouthColours:
         colourful: 0 for a picture in grey, 1 for lips of a usual colour.
     """
 
-    teeth: tuple[float, ...]
-    gums: tuple[float, ...]
-    tongue: tuple[float, ...]
-    cavity: tuple[float, ...]
-    cheeks: tuple[float, ...]
+    teeth: Array
+    gums: Array
+    tongue: Array
+    cavity: Array
+    cheeks: Array
     exposure: float
-    shade: tuple[float, ...]
+    shade: Array
     light: float
     colourful: float
 
@@ -251,22 +251,13 @@ class MouthColours:
 
         teeth = brighter * skin * tinted(_TEETH, colourful)
         exposure = max(1.0, float(teeth.max()) / 255)
-        shade = tuple(tinted(_SHADE, colourful).tolist())
+        shade = tinted(_SHADE, colourful)
         gums, tongue, cavity, cheeks = (
-            tuple((skin / exposure * tinted(tint, colourful)).tolist())
-            for tint in (_GUMS, _TONGUE, _CAVITY, _CHEEKS)
+            skin / exposure * tinted(tint, colourful) for tint in (_GUMS, _TONGUE, _CAVITY, _CHEEKS)
         )
-        return cls(
-            teeth=tuple((teeth / exposure).tolist()),
-            gums=gums,
-            tongue=tongue,
-            cavity=cavity,
-            cheeks=cheeks,
-            exposure=exposure,
-            shade=shade,
-            light=_mean_light(landmarks, estimate_pose(landmarks), shade),
-            colourful=colourful,
-        )
+        light = _mean_light(landmarks, estimate_pose(landmarks), shade)
+        teeth = teeth / exposure
+        return cls(teeth, gums, tongue, cavity, cheeks, exposure, shade, light, colourful)
 
 
 def place_teeth(
@@ -354,7 +345,7 @@ def dimming(colours: MouthColours, drive: Array, pose: Pose) -> float:
     return float(min(brighter, 1.0) ** _DIMMED)
 
 
-def _mean_light(face: Array, pose: Pose, shade: tuple[float, ...]) -> float:
+def _mean_light(face: Array, pose: Pose, shade: Array) -> float:
     """Return the mean light between the lips of a face, (478, 3) px."""
     lips = face[list(LIPS_INNER), :2] * (_LIGHT_PX_PER_MM / (MM * pose.scale))
     first = lips.min(axis=0)
@@ -454,7 +445,7 @@ def tinted(values: tuple[float, ...], colourful: float) -> Array:
     return np.asarray(grey + colourful * (values - grey))
 
 
-def _light_between(opening: Array, px_per_mm: float, shade: tuple[float, ...]) -> Array:
+def _light_between(opening: Array, px_per_mm: float, shade: Array) -> Array:
     """Return the light in an opening between lips, RGB (H, W, 3); all values are 0 to 1."""
     sigma = max(_SHADE_REACH_MM * px_per_mm, 0.5)
     around = cv2.GaussianBlur(opening, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
@@ -466,7 +457,6 @@ def _light_between(opening: Array, px_per_mm: float, shade: tuple[float, ...]) -
 @lru_cache(maxsize=32)
 def _teeth_texture(teeth: _Dentition, colours: MouthColours, px_per_mm: float) -> Image:
     """Draw an unrolled row of teeth with its gums at the bottom, uint8 (H, W, 4) RGBA."""
-    enamel, gums = np.asarray(colours.teeth), np.asarray(colours.gums)
     height, half = round(_TEXTURE_MM * px_per_mm), round(sum(teeth.widths) * px_per_mm)
     y = ((np.arange(height) + 0.5) / px_per_mm - _TEXTURE_MARGIN_MM)[:, None]
     x = np.abs(np.arange(2 * half) + 0.5 - half) / px_per_mm
@@ -486,7 +476,7 @@ def _teeth_texture(teeth: _Dentition, colours: MouthColours, px_per_mm: float) -
     light = teeth.light * np.exp(-depth / tinted(_LIGHT_DECAY_MM, colours.colourful))
     shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.15 * gap)
     gum = _step(y - gum_line, px_per_mm)[..., None]
-    rgb = shade[..., None] * light * (enamel + gum * (gums - enamel))
+    rgb = shade[..., None] * light * (colours.teeth + gum * (colours.gums - colours.teeth))
     return np.dstack([rgb, 255 * _step(y - edge, px_per_mm)]).astype(np.uint8)
 
 

@@ -40,7 +40,8 @@ def drawn(points: Array, out: float, *, alpha: int = 255, zoom: float = 1.0) -> 
     size = round(SIZE * zoom)
     person = np.full((size, size, 4), (*SKIN, alpha), np.uint8)
     colours = MouthColours.of(np.ascontiguousarray(person[..., :3]), points)
-    colours = replace(colours, tongue=(190.0, 111.0, 104.0), exposure=1.0, colourful=1.0)
+    red = np.array([190, 111, 104], np.float32)
+    colours = replace(colours, tongue=red, exposure=1.0, colourful=1.0)
     draw_tongue(person, points, estimate_pose(points), colours=colours, zoom=zoom, out=out)
     return person
 
