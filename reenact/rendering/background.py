@@ -25,11 +25,8 @@ this rim, so that hair does not tint the background."""
 _FILLED_DILATION: Final = 5 / 256
 """Kernel that dilates the person for compositing; the picture is kept beyond this rim."""
 
-_FACE_DILATION: Final = 25 / 256
-"""Kernel that dilates the face, which is part of the person whatever the segmentation says."""
-
 _COVERAGE: Final = (0.05, 0.3)
-"""Refined coverage that becomes 0 and 1 in the alpha without a rim."""
+"""Refined coverage that becomes 0 and 1 of the alpha."""
 
 _RIM: Final = 0.02
 """Maximum width of the rim that refinement removes, as a share of the side."""
@@ -85,11 +82,11 @@ def hidden_in(picture: Image, person: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def layers_of(
     image: Image, person: NDArray[np.uint8], landmarks: Array, filled: Image | None = None
-) -> tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
+) -> tuple[Image, NDArray[np.uint8]]:
     """Split a picture into the background and the person whom the landmarks name.
 
     If the landmarks' person is not covered, or people fill the picture, the background is the
-    picture and both alphas are 255 everywhere.
+    picture and the alpha is 255 everywhere.
 
     Args:
         image: uint8 (S, S, 3) RGB.
@@ -98,8 +95,8 @@ def layers_of(
         filled: the picture with all pixels of `hidden_in` filled; None: they are `diffused`.
 
     Returns:
-        The background, uint8 (S, S, 3) RGB, in which other people remain; and the person's alpha
-        twice, uint8 (S, S): with a rim of background, so that no hair is missed, and without it.
+        The background, uint8 (S, S, 3) RGB, in which other people remain; and the person's alpha,
+        uint8 (S, S), which ends at the picture's own edges.
     """
     hidden = hidden_in(image, person)
     size = len(image)
@@ -107,16 +104,13 @@ def layers_of(
     column, row = np.clip(np.round(landmarks[:468, :2]), 0, size - 1).astype(int).T
     label = np.bincount(labels[row, column]).argmax()
     if hidden.all() or label == 0:
-        opaque = np.full(image.shape[:2], 255, np.uint8)
-        return image, opaque, opaque
+        return image, np.full(image.shape[:2], 255, np.uint8)
     inside = (labels == label).astype(np.float32)
-    face = region_mask(landmarks, OVAL, size)
-    around = _dilated(face, _FACE_DILATION)
-    alpha = in_bytes(_blurred(np.maximum(inside, around.astype(np.float32) / 255)))
     reach_px = max(2, round(_RIM * size))
-    fine = in_bytes(refined(person.astype(np.float32) / 255, image, reach_px, _COVERAGE))
+    fine = refined(person.astype(np.float32) / 255, image, reach_px, _COVERAGE)
+    own = in_bytes(np.minimum(fine, _blurred(inside)))
     filled = diffused(image, hidden) if filled is None else filled
-    return _blended(image, filled, inside), alpha, np.minimum(alpha, np.maximum(fine, face))
+    return _blended(image, filled, inside), np.maximum(own, region_mask(landmarks, OVAL, size))
 
 
 def closed_above(

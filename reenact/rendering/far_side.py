@@ -26,7 +26,7 @@ from reenact.face.topology import CHIN, LOWER_LIP, NOSE_BASE, NOSE_BRIDGE
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import ZOOM, Reference, enlarged
+from reenact.rendering.layers import Reference
 from reenact.rendering.mesh_warp import grid_to_crop, rasterise, sources, warp_image
 from reenact.types import HEAD_ALONE, Array, Image, Pose
 
@@ -112,10 +112,7 @@ def remaining_turn(reference: Pose, pose: Pose) -> float:
 
 
 def mirror_image(reference: Reference) -> Reference:
-    """Return the mirror image of a reference, lit like its far side; its body is unknown.
-
-    It has no rim of background, because another part of the background is behind it.
-    """
+    """Return the mirror image of a reference, lit like its far side; its body is unknown."""
     blurred = cv2.blur(resized_square(reference.person[..., :3], reference.side_px), (9, 9))
     light = _light_ratio(np.asarray(blurred, np.uint8), reference.landmarks, reference.pose)
     gains = np.append(light, 1.0)  # the alpha channel keeps its values
@@ -123,12 +120,9 @@ def mirror_image(reference: Reference) -> Reference:
         np.clip(picture[:, ::-1] * gains, 0, 255).astype(np.uint8)
         for picture in (reference.person, reference.shut)
     )
-    alpha = np.ascontiguousarray(reference.rimless[::ZOOM, ::ZOOM][:, ::-1])
-    within = np.asarray(cv2.erode(alpha, _RIM) == 255)
-    nearest = _nearest(within)
+    nearest = _nearest(np.asarray(cv2.erode(person[..., 3], _RIM) == 255))
     for picture in (person, shut):
         picture[..., :3] = picture.reshape(-1, 4)[nearest, :3]
-        picture[..., 3] = cv2.multiply(alpha, cv2.extractChannel(picture, 3), scale=1 / 255)
     points = mirrored(reference.landmarks, reference.side_px)
     pose = estimate_pose(points)
     return replace(
@@ -136,7 +130,6 @@ def mirror_image(reference: Reference) -> Reference:
         person=person,
         shut=shut,
         eyes=reference.eyes and reference.eyes.mirrored(len(person), gains),
-        rimless=enlarged(alpha),
         landmarks=points,
         pose=pose,
         body=HEAD_ALONE,

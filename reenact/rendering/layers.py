@@ -27,7 +27,7 @@ from reenact.face.geometry import (
 )
 from reenact.face.glasses import find_glasses
 from reenact.face.topology import NOSE_OUTLINE, OVAL
-from reenact.imaging import LUMA, in_bytes
+from reenact.imaging import LUMA
 from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_CHANNELS,
@@ -41,6 +41,7 @@ from reenact.rendering.background import layers_of
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.eye_copies import EyeCopies, shut_copy
 from reenact.rendering.glasses import RigidGlasses
+from reenact.rendering.matting import without_white
 from reenact.rendering.mesh_warp import enlarged_box, sources, warp_image
 from reenact.rendering.mouth_interior import (
     MouthColours,
@@ -75,8 +76,8 @@ _SLOPE: Final = 1.5
 _AROUND: Final = np.ones((3, 3), np.uint8)
 """Kernel, in cells, that dilates the outline to where the flow may jump."""
 
-_RIM_MOTION: Final = 0.04
-"""Motion, in halves of the side, from which the rim of background is transparent."""
+_STILL: Final = 0.01
+"""Motion, in halves of the side, below which the photo's own wall is behind a person."""
 
 _MAX_TINT: Final = 0.01
 """Mean difference between the channels and luma, as a share of luma, below which a face is grey."""
@@ -111,17 +112,15 @@ class Reference:
     Attributes:
         person: uint8 (S, S, 4) RGBA.
         shut: the same person with eyes and mouth inpainted from lids and lips, for closed ones.
-        rimless: uint8 (2S, 2S), `enlarged`: the alpha without the rim of background, for hair that
-            moves.
-        background: uint8 (S, S, 3) RGB.
+        background: uint8 (S, S, 3) RGB, inpainted behind the person.
+        still: uint8 (S, S, 3) RGB, behind the person where nothing moves: at rest, the picture is
+            the photo, however thin its hair is.
         mouth: colours of the inside of its mouth.
         landmarks: (478, 3) of the picture.
         pose: pose of the landmarks.
         side_px: the crop's side in the network's px.
         body: motions of torso and hair in the picture.
         teeth_end: where the upper teeth end, see `teeth_end_of`.
-        on_white: True if the picture lies on white and `rimless` is its own alpha. White over white
-            is no halo, so nothing is cut off the rim.
         grey: True for a face in grey.
         glasses: those that the person wears; None: none.
         eyes: copies from which eyes that look elsewhere are drawn; None: they are warped.
@@ -129,15 +128,14 @@ class Reference:
 
     person: Image
     shut: Image
-    rimless: NDArray[np.uint8]
     background: Image
+    still: Image
     mouth: MouthColours
     landmarks: Array
     pose: Pose
     side_px: int = NETWORK_PX
     body: Body = HEAD_ALONE
     teeth_end: float | None = None
-    on_white: bool = False
     grey: bool = False
     glasses: RigidGlasses | None = None
     eyes: EyeCopies | None = None
@@ -168,9 +166,12 @@ class Reference:
         """
         size = len(picture)
         people = np.asarray(cv2.resize(coverage, (size, size)), np.uint8)
-        background, alpha, rimless = layers_of(picture, people, landmarks, filled)
         if on_white:
-            background, rimless = np.full_like(picture, 255), people
+            background = still = np.full_like(picture, 255)
+            alpha, picture = people, without_white(picture, people)
+        else:
+            still = picture
+            background, alpha = layers_of(picture, people, landmarks, filled)
         rims = find_glasses(picture, landmarks)
         person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, shut_copy(picture, landmarks)))
         eyes = EyeCopies.of(picture, landmarks, alpha)
@@ -180,15 +181,14 @@ class Reference:
         return cls(
             person=person,
             shut=shut,
-            rimless=enlarged(rimless),
             background=background,
+            still=still,
             mouth=MouthColours.of(picture, landmarks),
             landmarks=points,
             pose=pose,
             side_px=side_px,
             body=body,
             teeth_end=teeth_end_of(picture, landmarks),
-            on_white=on_white,
             grey=_is_grey(picture, landmarks),
             glasses=None if rims is None else RigidGlasses.of(rims, size, points, pose, side_px),
             eyes=eyes,
@@ -239,8 +239,6 @@ def move_person(
     source = sources(np.asarray(cv2.merge(planes), np.float32), ZOOM)
     person = warp_image(fine, source)
     blur_edges(person, torn)
-    if not reference.on_white:
-        _fade_rim(person, reference.rimless, maps, source)
     if reference.eyes is not None:
         reference.eyes.draw(person, maps)
     _draw_shut(person, reference.shut, maps, source)
@@ -255,6 +253,15 @@ def blur_edges(picture: NDArray[np.uint8], torn: Sequence[TornEdge]) -> None:
     """
     for box, edge in torn:
         cv2.copyTo(cv2.blur(picture[box], (3, 3)), edge, picture[box])
+
+
+def behind_person(reference: Reference, maps: Array) -> Image:
+    """Return what a warped person of a reference is laid over, uint8 (S, S, 3) RGB."""
+    x, y = (np.ascontiguousarray(plane) for plane in np.moveaxis(maps[..., FLOW], -1, 0))
+    moved = np.minimum(cv2.magnitude(x, y) / np.float32(_STILL), 1)
+    moved = cv2.resize(moved, reference.still.shape[1::-1])
+    behind = cv2.blendLinear(reference.background, reference.still, moved, 1 - moved)
+    return np.asarray(behind, np.uint8)
 
 
 def lay_over(person: Image, background: Image) -> Image:
@@ -353,24 +360,6 @@ def _draw_shut(person: Image, shut: Image, maps: Array, source: Array) -> None:
     share = cv2.resize(np.ascontiguousarray(closed[cells]), box.shape[1::-1])
     drawn = warp_image(shut, reduced(source[pixels]))
     box[:] = cv2.blendLinear(drawn, box, share, 1 - share)
-
-
-def _fade_rim(person: Image, rimless: NDArray[np.uint8], maps: Array, source: Array) -> None:
-    """Make the rim of background transparent where a person, uint8 (S, S, 4), moved; in place.
-
-    At rest the rim belongs to the picture; over another part of the background it would be a halo.
-    `source` is the person's source map, in px of `rimless`.
-    """
-    x, y = np.moveaxis(maps[..., FLOW], -1, 0)
-    motion = cv2.magnitude(np.ascontiguousarray(x), np.ascontiguousarray(y))
-    share = np.minimum(motion / np.float32(_RIM_MOTION), 1)
-    if share.max() < 0.1:
-        return
-    # The nearest px is exact enough in an enlarged picture, and costs a third.
-    rim = 255 - warp_image(rimless, source, cv2.INTER_NEAREST)
-    removed = cv2.multiply(rim, cv2.resize(in_bytes(share), rim.shape), scale=1 / 255)
-    alpha = cv2.multiply(cv2.extractChannel(person, 3), 255 - removed, scale=1 / 255)
-    cv2.insertChannel(alpha, person, 3)
 
 
 def reduced(source: Array) -> Array:

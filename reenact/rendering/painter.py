@@ -25,8 +25,8 @@ from reenact.rendering.far_side import (
 )
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import (
-    ZOOM,
     Reference,
+    behind_person,
     blur_edges,
     enlarged,
     lay_over,
@@ -69,8 +69,7 @@ class Painter:
             face = photographed_face(reference)
             self._mirror = mirror, enlarged(mirror.person), face
             self._behind = behind_face(face, len(reference.person))
-            alpha = reference.rimless[::ZOOM, ::ZOOM]
-            self._behind_face = self._without_face(np.dstack([reference.person[..., :3], alpha]))
+            self._behind_face = self._without_face(reference.person)
 
     def paint(
         self,
@@ -121,7 +120,7 @@ class Painter:
         if tongue > 0:
             zoom = len(person) / reference.side_px
             draw_tongue(person, drive, pose, colours=reference.mouth, zoom=zoom, out=tongue)
-        return lay_over(person, reference.background), maps
+        return lay_over(person, behind_person(reference, maps)), maps
 
     def moved(self, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Move an alpha of the reference like the person in the last picture; both uint8 (S, S).
@@ -129,24 +128,17 @@ class Painter:
         None: the reference's own.
         """
         if alpha is None:
-            drawn = (
-                [self._reference] if self._mirror is None else [self._reference, self._mirror[0]]
-            )
-            alphas, sources = [reference.rimless for reference in drawn], self._sources
-            alpha = np.ascontiguousarray(self._reference.rimless[::ZOOM, ::ZOOM])
-        else:
-            alphas = [alpha, np.ascontiguousarray(alpha[:, ::-1])]
-            sources = [reduced(source) for source in self._sources]
-        result, *others = map(warp_image, alphas, sources)
+            alpha = np.ascontiguousarray(self._reference.person[..., 3])
+        source, *others = map(reduced, self._sources)
+        result = warp_image(alpha, source)
         if self._stray is not None:
-            behind = warp_image(self._without_face(alpha), reduced(self._sources[0]))
+            behind = warp_image(self._without_face(alpha), source)
             weights = self._stray, 1 - self._stray
             result = np.asarray(cv2.blendLinear(behind, result, *weights), np.uint8)
-        if self._reference.on_white:
-            blur_edges(result, self._torn)
+        blur_edges(result, self._torn)
         if not others:
             return result
-        (mirrored,) = others
+        mirrored = warp_image(np.ascontiguousarray(alpha[:, ::-1]), others[0])
         return np.asarray(cv2.blendLinear(mirrored, result, self._share, 1 - self._share), np.uint8)
 
     def _without_face(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

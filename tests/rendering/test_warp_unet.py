@@ -300,7 +300,7 @@ def test_the_person_is_laid_over_the_background() -> None:
     face, wall = canonical_face(), np.zeros_like(picture)
     pose = estimate_pose(face)
     colours = MouthColours.of(picture, face)
-    reference = Reference(person, person, enlarged(person[..., 3]), wall, colours, face, pose)
+    reference = Reference(person, person, wall, wall, colours, face, pose)
     layered = lay_over(move_person(enlarged(person), reference, maps, face, pose)[0], wall)
     assert (layered[:, :76] == 0).all()
     assert np.abs(layered[:, 84:].astype(int) - picture[:, 84:]).mean() < 12
@@ -314,7 +314,7 @@ def test_the_inside_of_a_mouth_is_drawn_where_the_photo_does_not_show_it() -> No
     white = np.full((NETWORK_PX, NETWORK_PX, 4), 255, np.uint8)
     wall = white[..., :3].copy()
     colours = MouthColours.of(np.full_like(wall, 20), neutral)
-    reference = Reference(white, white, enlarged(white[..., 3]), wall, colours, neutral, poses[0])
+    reference = Reference(white, white, wall, wall, colours, neutral, poses[0])
     maps = head_mesh().maps(neutral, drive, NETWORK_PX, NETWORK_PX // 2, poses=poses)
     picture = lay_over(move_person(enlarged(white), reference, maps, drive, poses[1])[0], wall)
     inside = region_mask(drive, LIPS_INNER, NETWORK_PX) > 250
