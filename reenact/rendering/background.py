@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import cv2
@@ -35,26 +34,19 @@ _SMOOTHNESS: Final = 30.0
 """Regularisation of the guided filter, in squared grey levels."""
 
 _CAP_ROWS: Final = (0.02, 0.08)
-"""Depths below the picture's upper edge, as shares of the side, between which the narrowing of a
-head that the edge cuts is measured. Nearer to the edge the segmentation is inexact."""
+"""Depths below the picture's upper edge, as shares of the side, between which a head that the edge
+cuts is found. Nearer to the edge the segmentation is inexact."""
 
 _GAP_RIM_PX: Final = 2.0
 """Distance from such a head's outline within which gaps in the segmentation are kept."""
 
-_ROUNDING: Final = 1.3
-"""Factor on the narrowing above the edge: like ellipses, heads narrow faster there than below."""
+_NARROWING: Final = 2.2
+"""Decrease of its squared half width for each row above the edge, as a factor on half the width of
+head or face, whichever is wider: a narrow crown is as flat as the head is wide."""
 
-_MIN_GROWTH: Final = 0.8
-"""Least growth of such a head's squared half width for each row below the edge, as a factor on that
-half width."""
-
-_MAX_GROWTH: Final = 3.0
-"""Most of that growth, as a factor on half the face's width if that is wider: a narrow crown is as
-flat as the head is wide."""
-
-_MIRRORED_HAIR: Final = 0.7
-"""Depth to which hair is mirrored at the edge, as a share of its depth above the forehead: a second
-forehead above the hair would be seen at once."""
+_MIRRORED_HAIR: Final = 0.4
+"""Depth to which hair is mirrored at the edge, as a share of the distance between edge and face: a
+second forehead above the hair would be seen at once."""
 
 _SOFT: Final = 1 / 256
 """Blur of masks, as a share of the side."""
@@ -123,8 +115,8 @@ def closed_above(
 ) -> tuple[Image, NDArray[np.uint8]]:
     """Return a picture and its coverage by people, with a head that the upper edge cut completed.
 
-    Above the edge the head is continued by its mirror image, narrowed like its outline at the edge.
-    Above a head that ends just below the edge, the background is continued.
+    Above the edge the head is continued by its mirror image, which narrows as a parabola. Above a
+    head that ends just below the edge, the background is continued.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
@@ -138,32 +130,26 @@ def closed_above(
     picture = picture.copy()
     person = np.asarray(cv2.resize(person, picture.shape[1::-1]), np.uint8)
     person[:first_row] = 0
-    first, last = (round(share * len(picture)) for share in _CAP_ROWS)
-    depths = np.arange(first, max(last, first + 2))
-    outline = _outline(person[first_row + depths], depths, float(face[:, 0].mean()))
-    if outline is None:
-        return picture, person
-    *head, slope = outline
+    first, last = (max(round(share * len(picture)), 1) for share in _CAP_ROWS)
     below = picture[first_row:], person[first_row:]
-    middle, half_width = _at_edge(*below, head, max(first, 1), exact)
-    square = half_width**2 - slope  # it was measured a row below the edge
-    half_width = math.sqrt(max(square, 0))
+    head = _head_at_edge(*below, (first, last), float(face[:, 0].mean()), exact)
+    if head is None:
+        return picture, person
+    middle, half_width = head
     widest = max(half_width, float(np.ptp(face[:, 0])) / 2)
-    growth = min(max(_ROUNDING * slope, _MIN_GROWTH * half_width), _MAX_GROWTH * widest)
     height = np.arange(first_row, 0, -1, dtype=np.float32)[:, None] - np.float32(0.5)
-    deepest = max(_MIRRORED_HAIR * _hair_rows(picture, first_row, face), 1.0)
-    depth = deepest * np.tanh(height / deepest)
-    reach = np.sqrt(np.maximum(square - growth * height, 1))
-    mirrored_reach = np.sqrt(np.maximum(square + growth * depth, 1))
+    square = half_width**2 - _NARROWING * widest * height
+    reach = np.sqrt(np.maximum(square, 1))
+    deepest = max(_MIRRORED_HAIR * (float(face[:, 1].min()) - first_row), 1.0)
     offset = np.arange(picture.shape[1], dtype=np.float32) - np.float32(middle)
-    inside = (np.abs(offset) <= reach) & (square > growth * height)
-    x = middle + offset * (mirrored_reach / reach)
-    y = np.broadcast_to(first_row + depth, x.shape)
-    x, y = x.astype(np.float32), y.astype(np.float32)
+    inside = (np.abs(offset) <= reach) & (square > 0)
+    x = (middle + offset * (half_width / reach)).astype(np.float32)
+    depth = deepest * np.tanh(height / deepest)
+    y = np.broadcast_to(first_row + depth, x.shape).astype(np.float32)
     hair = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     # Above and behind the head, the background on its sides is continued.
     margin = _HIDDEN_DILATION * len(picture)
-    near_edge = person[first_row : first_row + max(first, 1)].max(axis=0, keepdims=True)
+    near_edge = person[first_row : first_row + first].max(axis=0, keepdims=True)
     hidden = np.abs(offset) < half_width + margin
     hidden |= _dilated_person(near_edge, 2 * margin)[0] > 0
     beside = picture[first_row].astype(np.float32)
@@ -175,72 +161,33 @@ def closed_above(
         person[:first_row][inside] = alpha[inside]
         return picture, person
     person[:first_row][inside] = 255
-    reach = np.sqrt(np.maximum(square + slope * np.arange(first)[:, None], 1))
-    gaps = (np.abs(offset) <= reach - _GAP_RIM_PX) & (square > 0)
-    person[first_row : first_row + first][gaps] = 255
+    gaps = np.abs(offset) <= half_width - _GAP_RIM_PX
+    person[first_row : first_row + first, gaps] = 255
     return picture, person
 
 
-def _hair_rows(picture: Image, first_row: int, face: Array) -> int:
-    """Return how many rows below the edge are hair, in a face's middle third.
-
-    They end at the last one that is unlike the forehead: hair further up may be as light as skin.
-    """
-    (left, top), (right, bottom) = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
-    third = (right - left) / 3
-    strip = picture[first_row:, max(round(left + third), 0) : round(right - third)].mean(axis=1)
-    forehead = max(round(top) - first_row, 1)
-    skin = strip[forehead : forehead + max(round((bottom - top) / 10), 1)].mean(axis=0)
-    unlike = np.linalg.norm(strip[:forehead] - skin, axis=1)
-    return int(np.flatnonzero(unlike > unlike.max() / 2)[-1]) + 1 if unlike.any() else 0
-
-
-def _outline(
-    person: NDArray[np.uint8], depths: NDArray[np.intp], column: float
-) -> tuple[float, float, float] | None:
-    """Return where a head is that the upper edge cuts, and how its outline narrows there.
-
-    The outline is modelled as a parabola: its squared half width is linear in the depth. Medians
-    skip rows in which the segmentation has gaps.
-
-    Args:
-        person: coverage by people, uint8 (N, W), 255: full.
-        depths: (N,) depths of these rows below the edge.
-        column: px, inside the head.
-
-    Returns:
-        The head's first and last column in these rows, and the growth of its squared half width for
-        each row below the edge; None: the head ends further below.
-    """
-    covered = person > 127
-    head = next(((a, b) for a, b in _runs(covered[-1]) if a <= column < b), None)
-    if head is None or not covered[:, slice(*head)].any(axis=1).all():
-        return None
-    inside = covered[:, slice(*head)]
-    left = head[0] + inside.argmax(axis=1)
-    right = head[1] - 1 - inside[:, ::-1].argmax(axis=1)
-    squares = ((right - left) / 2) ** 2
-    half = len(depths) // 2
-    slope = float(np.median((squares[-half:] - squares[:half]) / (depths[-half:] - depths[:half])))
-    return float(np.median(left)), float(np.median(right)), slope
-
-
-def _at_edge(
-    picture: Image, person: NDArray[np.uint8], head: list[float], rows: int, exact: bool
-) -> tuple[float, float]:
+def _head_at_edge(
+    picture: Image, person: NDArray[np.uint8], rows: tuple[int, int], column: float, exact: bool
+) -> tuple[float, float] | None:
     """Return the middle of a head in a picture's first three rows, and half its width there, px.
 
     The width follows the picture's own edges, as the segmentation misses the top of a flat crown.
-    It is 0 if the head ends below these rows. `head` has its first and last column further below.
+    It is 0 if the head ends within the first of `rows`, between which the head is found that has
+    this column; None: it ends further below.
     """
-    mask = person[: 4 * rows].astype(np.float32) / 255
+    first, last = rows
+    runs = _runs(np.median(person[first : max(last, first + 2)], axis=0) > 127)
+    head = next(((a, b - 1) for a, b in runs if a <= column < b), None)
+    if head is None:
+        return None
+    mask = person[: 4 * first].astype(np.float32) / 255
     if not exact:
         reach_px = max(2, round(_RIM * len(picture)))
-        mask = refined(mask, np.ascontiguousarray(picture[: 4 * rows]), reach_px, (0.0, 1.0))
+        mask = refined(mask, np.ascontiguousarray(picture[: 4 * first]), reach_px, (0.0, 1.0))
     runs = _runs(np.median(mask[:3], axis=0) > 0.5)
     runs = runs[(runs[:, 1] > head[0]) & (runs[:, 0] <= head[1])]
     middle = sum(head) / 2
-    if not len(runs) or not runs[0, 0] - rows <= middle < runs[-1, 1] + rows:
+    if not len(runs) or not runs[0, 0] - first <= middle < runs[-1, 1] + first:
         return middle, 0.0
     return float(runs[0, 0] + runs[-1, 1] - 1) / 2, float(runs[-1, 1] - runs[0, 0]) / 2
 
