@@ -7,7 +7,7 @@ around the crop.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -267,34 +267,38 @@ def _fill_openings(
         for loop in (LIPS_INNER, EYE_RIGHT, EYE_LEFT, IRIS_RIGHT[1:], IRIS_LEFT[1:])
     )
     _hide_behind_nose(right, left, maps[..., MapChannel.ATLAS_X])
-    inside = _Cells(mouth, size_px)
-    sources, missing, shut = mouth_sources(inside.places, *faces, poses, teeth_end)
-    inside.blend_flow(sources, 1.0, maps)
-    maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
+    to_flow = np.float32(2 / size_px)
+    cells, places = _covered(mouth, size_px)
+    coverage = mouth[cells] * np.float32(1 / 255)
+    sources, missing, shut = mouth_sources(places, *faces, poses, teeth_end)
+    _blend_flow(maps, cells, (sources - places) * to_flow, coverage)
+    maps[..., MapChannel.UNSEEN_MOUTH] = 0
+    maps[(*cells, MapChannel.UNSEEN_MOUTH)] = coverage * missing
+    maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
     maps[..., MapChannel.SHUT_LIDS :] = 0
-    maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
-    if shut > 0:
-        maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
-    for eye, (lid_loop, coverage) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
+    for eye, (lid_loop, opening) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
         driven = DrivenEye(faces, eye, poses)
         if moved := driven.moved():
-            around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_EYE), np.uint8), size_px)
-            place = around.rows, around.columns
-            maps[(*place, WHITES_FLOW)] = maps[(*place, FLOW)]
-            sources, maps[(*place, MapChannel.BESIDE_IRIS)] = driven.iris(around.places)
-            maps[(*place, IRIS_FLOW)] = (sources - around.places) * np.float32(2 / size_px)
-            maps[(*place, MapChannel.MOVED_EYE)] = moved
-        inside = _Cells(coverage, size_px)
+            around = np.asarray(cv2.dilate(opening, _AROUND_EYE), np.uint8)
+            cells, places = _covered(around, size_px)
+            maps[(*cells, WHITES_FLOW)] = maps[(*cells, FLOW)]
+            sources, maps[(*cells, MapChannel.BESIDE_IRIS)] = driven.iris(places)
+            maps[(*cells, IRIS_FLOW)] = (sources - places) * to_flow
+            maps[(*cells, MapChannel.MOVED_EYE)] = moved
         trust = driven.trust()
-        sources, distance = driven.iris(inside.places)
-        inside.blend_flow(sources, trust * on_iris(distance), maps)
-        maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * (1 - trust)
+        cells, places = _covered(opening, size_px)
+        sources, distance = driven.iris(places)
+        share = opening[cells] * np.float32(trust / 255) * on_iris(distance)
+        _blend_flow(maps, cells, (sources - places) * to_flow, share)
         if trust < 1:
-            lid = _Cells(region_mask(points, lid_loop, side), size_px)
-            maps[lid.rows, lid.columns, MapChannel.SHUT_LIDS] = lid.coverage * (1 - trust)
-            around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_LIDS), np.uint8), size_px)
-            sources, weight = driven.between_lids(around.places, size_px / side)
-            around.blend_flow(sources, (1 - trust) * weight, maps)
+            lid = region_mask(points, lid_loop, side)
+            closed = np.float32((1 - trust) / 255)
+            maps[..., MapChannel.SHUT] += opening * closed
+            maps[..., MapChannel.SHUT_LIDS] += lid * closed
+            around = np.asarray(cv2.dilate(opening, _AROUND_LIDS), np.uint8)
+            cells, places = _covered(around, size_px)
+            sources, weight = driven.between_lids(places, size_px / side)
+            _blend_flow(maps, cells, (sources - places) * to_flow, weight * around[cells] * closed)
     eyes = right | left
     masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
     for channel, mask in enumerate(masks, MapChannel.MOUTH):
@@ -308,24 +312,19 @@ def _hide_behind_nose(right: NDArray[np.uint8], left: NDArray[np.uint8], atlas_x
     left[atlas_x < corners[1]] = 0
 
 
-class _Cells:
-    """The cells that a mask covers: rows and columns (N,), places in crop px, coverage 0 to 1."""
+def _covered(mask: NDArray[np.uint8], size_px: int) -> tuple[tuple[Any, Any], Array]:
+    """Return rows and columns, (N,), of the cells that a mask covers, and their places in px."""
+    scale, shift = grid_to_crop(len(mask), size_px)
+    # A seventh of the time that `np.nonzero` takes for two axes.
+    rows, columns = np.divmod(np.flatnonzero(mask > 0), len(mask))
+    places = np.array([columns, rows], np.float32).T
+    return (rows, columns), places * np.float32(scale) + np.float32(shift)
 
-    def __init__(self, mask: NDArray[np.uint8], size_px: int) -> None:
-        scale, shift = grid_to_crop(len(mask), size_px)
-        # A seventh of the time that `np.nonzero` takes for two axes.
-        self.rows, self.columns = np.divmod(np.flatnonzero(mask > 0), len(mask))
-        places = np.array([self.columns, self.rows], np.float32).T
-        self.places = places * np.float32(scale) + np.float32(shift)
-        self.coverage = mask[self.rows, self.columns] * np.float32(1 / 255)
-        self._half = size_px / 2
 
-    def blend_flow(self, sources: Array, trust: float | Array, maps: Array) -> None:
-        """Blend a flow to (N, 2) crop px into maps, weighted by coverage and trust; in place."""
-        new_flow = (sources - self.places) / np.float32(self._half)
-        flow = maps[self.rows, self.columns, FLOW]
-        share = (trust * self.coverage)[:, None]
-        maps[self.rows, self.columns, FLOW] = flow + share * (new_flow - flow)
+def _blend_flow(maps: Array, cells: tuple[Any, Any], flow: Array, share: Array) -> None:
+    """Blend a flow into that of maps, in place; flow is (N, 2) and share (N,), for cells."""
+    own = maps[(*cells, FLOW)]
+    maps[(*cells, FLOW)] = own + share[:, None] * (flow - own)
 
 
 def _moved(points: Array, part: MovedPart, size_px: int) -> Array:
