@@ -25,8 +25,7 @@ import torch
 from torch import nn
 
 from reenact.errors import ModelError, ReenactError, counted
-from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
-from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS, read_config
 from reenact.models.weights import header_of, load_model
@@ -171,12 +170,11 @@ class FineTuningRecipe(WarpUNetRecipe):
             network=read_config(start),
         )
         held_out = [pair for clip in clips for pair in clip.held_out]
-        evenly = np.linspace(0, len(held_out) - 1, min(len(held_out), _MAX_HELD_OUT))
         sampler = TargetSampler(clips)
         trained_on = header_of(start, ARCHITECTURE).get("data", "unknown")
         material = PictureMaterial(
             sampler,
-            [held_out[i] for i in np.unique(evenly.round().astype(int))],
+            _evenly(held_out, _MAX_HELD_OUT),
             f"{counted(frames, 'frame')} of one target, from weights of: {trained_on}",
         )
         super().__init__(config, material)
@@ -185,7 +183,7 @@ class FineTuningRecipe(WarpUNetRecipe):
         self.max_steps = max(1, _MAX_PASSES * frames // _BATCH_SIZE)
         self._start = copy.deepcopy(self.networks[self.averaged].state_dict())
         self._preview_path = preview_path(options.folder)
-        self._preview_pairs = _most_different(material.held_out)
+        self._preview_pairs = _evenly(material.held_out, _PREVIEW_ROWS)
         self._drawn_at_start: list[Image] = []
 
     def prepare(self, device: str) -> dict[str, float]:
@@ -239,10 +237,7 @@ class FineTuningRecipe(WarpUNetRecipe):
         write_png(self._preview_path, compose(["true", "start", "now"], rows)[0])
 
 
-def _most_different(pairs: Sequence[Pair]) -> list[Pair]:
-    """Choose the pairs whose faces differ most."""
-    shapes = [
-        to_face_frame(points, estimate_pose(points))
-        for points in (pairs[0].reference_landmarks, *(pair.truth_landmarks for pair in pairs))
-    ]
-    return [pairs[i - 1] for i in spread_out(np.stack(shapes), _PREVIEW_ROWS)]
+def _evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Return at most so many pairs, spread evenly."""
+    chosen = np.linspace(0, len(pairs) - 1, min(len(pairs), count))
+    return [pairs[i] for i in chosen.round().astype(int)]
