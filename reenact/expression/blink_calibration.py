@@ -44,10 +44,10 @@ _USUAL_SHUT: Final = 0.16
 _TURNED: Final = (0.15, 0.35)
 """Sines of the yaw up to which a face counts as frontal, and from which on as turned."""
 
-_NARROWED: Final = (0.6, 0.95)
+_NARROWED: Final = (0.6, 0.85)
 """Closures of the wider eye up to which both eyes narrow, and from which on one may wink."""
 
-_DOUBTED: Final = (0.2, 0.5, 0.8)
+_DOUBTED: Final = (0.2, 0.5, 2.0)
 """Difference between the eyes, as a share of the open gap, that is halved in a frontal and in a
 turned face, and while both eyes narrow."""
 
