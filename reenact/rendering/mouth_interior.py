@@ -8,6 +8,7 @@ sharp, whereas a network would draw the mean of all teeth.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -34,7 +35,7 @@ from reenact.face.topology import (
     OVAL,
     UPPER_LIP,
 )
-from reenact.imaging import LUMA, below_white
+from reenact.imaging import LUMA, below_white, ramp
 from reenact.types import Array, Image, Pose
 
 MM: Final = 1 / 63
@@ -58,6 +59,10 @@ wide as at rest."""
 
 _EXPOSED_BY_SMILE: Final = 0.45
 """Change of that maximum for each unit by which the mouth widens: a smile bares the teeth."""
+
+_BARED, _BARED_BY_CHIN, _BARED_MM = 0.8, 2.4, (-2.0, 6.0, 9.0)
+"""A lower lip drawn off the chin bares teeth too, unless the mouth is 2 mm narrower. The maximum
+rises by .8 of what the lip falls more than 6 mm and 2.4 times the chin's landmark, up to 9 mm."""
 
 _TEETH: Final = (1.57, 1.74, 1.8)
 _GUMS: Final = (0.95, 0.65, 0.7)
@@ -292,14 +297,14 @@ def _exposed(rest: Array, now: Array, lips: float) -> float:
     Everything is in the face frame, iod: the (478, 3) faces of the reference and of the drive, and
     y of the reference's closed lips.
     """
-    rest_width, width = (
-        float(np.hypot(*np.diff(face[list(MOUTH_CORNERS), :2], axis=0)[0])) for face in (rest, now)
-    )
-    lowest, highest = (mm * MM for mm in _EXPOSED_MM)
-    highest += _EXPOSED_BY_SMILE * (width - rest_width)
-    fall = _JAW_PER_CHIN * (now[CHIN, 1] - rest[CHIN, 1])
-    edge = lips - _OVERLAP_MM * MM + fall
-    return max(min(float(now[LOWER_LIP, 1] - edge), highest), lowest)
+    lowest, highest, narrow, least, most = (mm * MM for mm in (*_EXPOSED_MM, *_BARED_MM))
+    right, left = MOUTH_CORNERS
+    wider = math.dist(now[right, :2], now[left, :2]) - math.dist(rest[right, :2], rest[left, :2])
+    highest += _EXPOSED_BY_SMILE * wider
+    lip, chin = float(now[LOWER_LIP, 1]) - lips, float(now[CHIN, 1] - rest[CHIN, 1])
+    drawn = max(lip - _BARED_BY_CHIN * max(chin, 0) - least, 0)
+    highest = max(highest, min(highest + _BARED * drawn * ramp(wider, narrow, 0), most))
+    return max(min(lip + _OVERLAP_MM * MM - _JAW_PER_CHIN * chin, highest), lowest)
 
 
 def _row(teeth: _Dentition, front: tuple[float, float, float], rise: float, pose: Pose) -> TeethRow:

@@ -167,16 +167,25 @@ def test_shaded_teeth_of_a_bright_face_are_as_bright_in_proportion_to_it() -> No
     assert 200 * brightest[1] == pytest.approx(float(below_white(unlimited)), rel=0.05)
 
 
+def lower_teeth_px(chin_px: float, wider_px: float = 0) -> float:
+    """Return how high the lower teeth stand above a lower lip that has left them by 12 px."""
+    acting = face()
+    acting[[index for index in LIPS_INNER[:10] if index not in MOUTH_CORNERS], 1] += 12
+    acting[CHIN, 1] += chin_px
+    acting[list(MOUTH_CORNERS), 0] += np.array([-wider_px, wider_px])
+    return float(acting[14, 1] - rows(acting)[1].edge[100, 1])
+
+
 def test_a_smile_bares_the_lower_teeth() -> None:
-    calm = face()
-    lower_lip = [index for index in LIPS_INNER[:10] if index not in MOUTH_CORNERS]
-    exposed = []
-    for wider_px in (0, 6):
-        smiling = calm.copy()
-        smiling[list(MOUTH_CORNERS), 0] += np.array([-wider_px, wider_px])
-        smiling[lower_lip, 1] += 12  # the lip leaves the teeth, and the chin stays
-        exposed.append(smiling[14, 1] - rows(smiling)[1].edge[100, 1])
-    assert exposed[1] - exposed[0] == pytest.approx(0.45 * 12, abs=0.8)
+    assert lower_teeth_px(5, 6) - lower_teeth_px(5) == pytest.approx(0.45 * 12, abs=0.8)
+
+
+def test_a_lip_drawn_off_the_chin_bares_the_lower_teeth() -> None:
+    mm = 60 / 63
+    assert [lower_teeth_px(chin) for chin in (5, 7)] == pytest.approx([2.5 * mm] * 2, abs=0.1)
+    assert lower_teeth_px(1) - lower_teeth_px(2) == pytest.approx(0.8 * 2.4, abs=0.1)
+    assert lower_teeth_px(0) == lower_teeth_px(0, 3) == pytest.approx(9 * mm, abs=0.1)
+    assert lower_teeth_px(0, -3) < 0, "a pucker bares none"
 
 
 def test_teeth_stay_with_the_head_when_a_smile_lifts_the_nose() -> None:
