@@ -88,7 +88,7 @@ LID_LOOPS: Final = (
 _MEETING_CELLS: Final = 2.5
 """Distance, in cells, from the line between meeting lids up to which the flow is changed."""
 
-_CLOSED: Final = 0.2
+_CLOSED: Final = 0.12
 """An eye is closed if its opening is below this share of the reference's."""
 
 
