@@ -33,6 +33,9 @@ _MIN_RISE: Final = 15
 _INPAINT_RADIUS_PX: Final = 3
 """Distance from which the colours over eyes and mouth are taken."""
 
+_SHUT: Final = EYE_RIGHT, EYE_LEFT, LIPS_INNER
+"""Outlines of the openings."""
+
 _LASH_LINE: Final = 0.15
 """Share of an eye's opening, below its upper edge, that is the dark line of its lashes."""
 
@@ -78,8 +81,9 @@ is not."""
 def shut_copy(picture: Image, landmarks: Array) -> Image:
     """Return a picture, uint8 (S, S, 3), whose eyes and mouth are shut.
 
-    They are inpainted from lids and lips (Telea 2004). The dark line of the lashes is kept, but
-    lashes of an open eye that stand on its lid, which would point upwards on a shut one, are not.
+    They are inpainted from lids and lips (Telea 2004). The line of the lashes is kept where it is
+    darker, or the white below it would glint between shut lids. Lashes of an open eye that stand on
+    its lid, which would point upwards on a shut one, are not.
     """
     below = landmarks.copy()
     for upper, lower in (RIGHT_EYE, LEFT_EYE):
@@ -87,12 +91,14 @@ def shut_copy(picture: Image, landmarks: Array) -> Image:
         most = _MAX_LASH_LINE / 2 * math.dist(landmarks[upper[0]], landmarks[upper[-1]])
         heights = np.linalg.norm(gaps, axis=1, keepdims=True)
         below[upper] += gaps * np.minimum(_LASH_LINE, most / np.maximum(heights, 1e-6))
-    inside = np.zeros(picture.shape[:2], np.uint8)
-    for opening in (EYE_RIGHT, EYE_LEFT, LIPS_INNER):
-        inside |= region_mask(below, opening, len(picture))
-    filled = np.asarray(
-        cv2.inpaint(picture, inside, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8
+    opened, below_lashes = (
+        np.maximum.reduce([region_mask(face, part, len(picture)) for part in _SHUT])
+        for face in (landmarks, below)
     )
+    filled = np.asarray(
+        cv2.inpaint(picture, opened, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8
+    )
+    cv2.copyTo(cv2.min(filled, picture), cv2.subtract(opened, below_lashes), filled)
     for loop, (upper, _) in zip(LID_LOOPS, (RIGHT_EYE, LEFT_EYE), strict=True):
         lid = region_mask(landmarks, loop, len(picture)) * np.float32(1 / 255)
         filled = _without_lashes(filled, lid, landmarks[upper[-1], :2] - landmarks[upper[0], :2])

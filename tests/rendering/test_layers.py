@@ -156,6 +156,30 @@ def test_large_eyes_have_no_thicker_lashes() -> None:
     assert (shut[inside, 1] > 100).mean() < 0.03
 
 
+def test_the_line_of_shut_lashes_is_dark_where_lashes_are_and_never_white() -> None:
+    """The eye on the image's left has lashes, and both are white right below their upper edge."""
+    pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
+    shown = 2 * to_image(with_eyes(1.0), pose)
+    lids, below = shown.copy(), shown.copy()
+    upper, lower = LID_INDEX.T
+    lids[upper] -= 0.3 * (shown[lower] - shown[upper])
+    below[upper] += 0.1 * (shown[lower] - shown[upper])
+    lid, right, under, left = (
+        region_mask(eyes, loop, 512) > 127
+        for eyes, loop in (
+            (lids, EYE_RIGHT),
+            (shown, EYE_RIGHT),
+            (below, EYE_RIGHT),
+            (shown, EYE_LEFT),
+        )
+    )
+    picture = np.full((512, 512, 3), 150, np.uint8)
+    picture[lid], picture[under | left] = 40, 250
+    shut = Reference.of(picture, np.full((64, 64), 255, np.uint8), shown).shut[..., :3]
+    assert shut[right | left].max() <= 155
+    assert np.median(shut[right & ~under]) < 60
+
+
 @pytest.mark.parametrize("roll", [0.0, 0.4])
 def test_lashes_of_an_open_eye_do_not_stand_upright_on_its_shut_lid(roll: float) -> None:
     """They are dark lines across the lid, on skin that becomes darker towards the brow."""
