@@ -37,10 +37,14 @@ from reenact.rendering.mesh_warp import warp_image
 from reenact.rendering.tongue import draw_tongue
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
-_STRETCHED_SHARE: Final = 0.15
-"""Height of the strip at a reference's lower edge that is stretched if the body rises, as a share
-of the side."""
+Inside = tuple[slice, slice]
+"""Rows and columns of cells."""
 
+_ALL: Final = slice(None), slice(None)
+
+_LIFTED_SHARE: Final = 0.15
+"""Minimum height of the strip at a photo's lower edge that is stretched if the body rises, as a
+share of the side."""
 
 _STEEPNESS: Final = 4.0
 """Factor by which outlines pass into those of the mirror image in a shorter distance than
@@ -53,13 +57,16 @@ class Painter:
     Args:
         reference: the picture to draw from.
         edge_fade: factors on the motion, (side, side, 1), see `compositing.edge_fade`.
+        inside: rows and columns of cells that show the photo, see `compositing.within_plate`.
 
     Attributes:
         grey: True for a face in grey.
     """
 
-    def __init__(self, reference: Reference, edge_fade: Array | float = 1.0) -> None:
-        self._reference, self._edge_fade = reference, edge_fade
+    def __init__(
+        self, reference: Reference, edge_fade: Array | float = 1.0, inside: Inside = _ALL
+    ) -> None:
+        self._reference, self._edge_fade, self._inside = reference, edge_fade, inside
         self.grey = reference.grey
         self._fine = enlarged(reference.person)
         self._mirror: tuple[Reference, Image, NDArray[np.uint8]] | None = None
@@ -96,7 +103,7 @@ class Painter:
         drive = visible_lips(drive, pose)
         maps = _maps(reference, drive, pose, follows, moved_from(body, reference.body))
         maps[..., FLOW] *= self._edge_fade
-        _stretch_to_floor(maps[..., MapChannel.FLOW_Y])
+        _stretch_to_edges(maps, self._inside, reference.landmarks / MAP_STEM)
         person, source, torn = move_person(self._fine, reference, maps, drive, pose)
         self._sources, self._torn, self._stray = [source], torn, None
         if self._mirror is not None and turns_back(reference.pose, pose):
@@ -186,17 +193,36 @@ def _maps(
     return maps
 
 
-def _stretch_to_floor(down: Array) -> None:
-    """Keep every cell from sampling below the reference; in place.
+def _stretch_to_edges(maps: Array, inside: Inside, landmarks: Array) -> None:
+    """Keep every cell from sampling beyond the photo's lower edge and its sides; in place.
 
-    Otherwise a rising body would end in streaks of its lowest pixels. `down` is the vertical flow,
-    (side, side), in halves of the side.
+    Otherwise a body that rises or moves aside would end in streaks or in its mirror image. As much
+    of it beside the edge as is missing is stretched to twice its width instead, below at least
+    `_LIFTED_SHARE`, but not the face, whose landmarks, (478, 3), are in cells.
     """
-    half, last_row = len(down) / 2, np.float32(len(down) - 1)
-    excess = np.maximum(down[-1] * half, 0)
+    end = len(maps) - 1
+    rows, columns = (part.indices(end + 1) for part in inside)
+    (left, _), (right, chin) = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    down, across = maps[..., MapChannel.FLOW_Y], maps[..., MapChannel.FLOW_X].T
+    down -= _beyond(down, rows[1] - 1, chin, least=_LIFTED_SHARE * len(maps))
+    across -= _beyond(across, columns[1] - 1, right)
+    across[::-1] += _beyond(-across[::-1], end - columns[0], end - left)
+
+
+def _beyond(flow: Array, last: int, face: float, least: float = 1.0) -> Array:
+    """Return what to subtract from a flow along the rows, (side, side), so that it ends in a row.
+
+    Args:
+        flow: in halves of the side.
+        last: the row.
+        face: the row in which the face ends.
+        least: minimum height of what is stretched, unless the face is nearer.
+    """
+    half = len(flow) / 2
+    excess = np.maximum(flow[last] * half, 0)
     if not excess.any():
-        return
-    rows = np.arange(len(down), dtype=np.float32)[:, None]
-    strip = np.float32(_STRETCHED_SHARE * len(down))
-    depth = np.maximum(rows + down * half - (last_row - strip), 0)
-    down -= depth * (excess / (strip + excess)) / half
+        return np.zeros_like(flow)
+    rows = np.arange(len(flow), dtype=np.float32)[:, None]
+    strip = np.minimum(np.maximum(excess, least), max(last - face, 1))
+    depth = np.maximum(rows + flow * half - (last - strip), 0)
+    return np.asarray(depth * (excess / (strip + excess)) / half, np.float32)

@@ -114,9 +114,12 @@ class WarpUNetRenderer:
             Reference.of(*layers, points, side_px, body, filled=behind, on_white=own)
             for layers, points, body, behind in rows
         ]
-        fade = edge_fade(target, side_px // MAP_STEM)
+        cells = side_px // MAP_STEM
+        fade, inside = edge_fade(target, cells), within_plate(target, cells)
         # Two painters, because a picture cross-fades between two references.
-        self._painter = lru_cache(maxsize=2)(lambda number: Painter(references[number], fade))
+        self._painter = lru_cache(maxsize=2)(
+            lambda number: Painter(references[number], fade, inside)
+        )
         self._seen = SeenFaces(landmarks)
         self.reset()
 
