@@ -146,9 +146,12 @@ class EyeCopies:
         corner = int(first[0]), int(first[1])
         return cls(np.dstack([whites, alpha]), np.dstack([irises, alpha]), edge, corner)
 
-    def mirrored(self, size_px: int) -> EyeCopies:
-        """Return those of a mirror image of this side."""
-        whites, irises = (picture[:, ::-1].copy() for picture in (self.whites, self.irises))
+    def mirrored(self, size_px: int, gains: Array) -> EyeCopies:
+        """Return those of a mirror image of this side; `gains` are factors on the channels."""
+        whites, irises = (
+            np.clip(picture[:, ::-1] * gains, 0, 255).astype(np.uint8)
+            for picture in (self.whites, self.irises)
+        )
         column, row = self.corner
         return EyeCopies(whites, irises, self.edge, (size_px - column - whites.shape[1], row))
 

@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 
 from reenact.face.geometry import (
     axis_in_image,
+    canonical_face,
     estimate_pose,
+    mirror_index,
     mirrored,
     yaw_sine,
 )
 from reenact.face.topology import CHIN, LOWER_LIP, NOSE_BASE, NOSE_BRIDGE
-from reenact.imaging import ramp
+from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference
 from reenact.rendering.mesh_warp import grid_to_crop, rasterise, sources, warp_image
-from reenact.types import HEAD_ALONE, Array, Pose
+from reenact.types import HEAD_ALONE, Array, Image, Pose
 
 _TURNED: Final = 0.07
 """Sine of the angle from which a photo shows one side of the face better than the other."""
@@ -81,6 +83,12 @@ _OUTLINE_BLUR: Final = (7, 7)
 _OUTLINE_SLOPE: Final = 8.0
 """Kernel that smooths the driven outline, in cells, and the slope of the edge that is drawn."""
 
+_CHEEK: Final = (0.15, 0.7)
+"""Range of distances from a face's middle, iod, in which the light on its sides is compared."""
+
+_LIGHT_BOUNDS: Final = (0.7, 1.4)
+"""Bounds of the ratio of the light on the far side to that on the near side."""
+
 
 def is_turned(pose: Pose) -> bool:
     """Return whether a photo in that pose shows one side of the face better than the other."""
@@ -104,8 +112,14 @@ def remaining_turn(reference: Pose, pose: Pose) -> float:
 
 
 def mirror_image(reference: Reference) -> Reference:
-    """Return the mirror image of a reference; its body is unknown."""
-    person, shut = (picture[:, ::-1].copy() for picture in (reference.person, reference.shut))
+    """Return the mirror image of a reference, lit like its far side; its body is unknown."""
+    blurred = cv2.blur(resized_square(reference.person[..., :3], reference.side_px), (9, 9))
+    light = _light_ratio(np.asarray(blurred, np.uint8), reference.landmarks, reference.pose)
+    gains = np.append(light, 1.0)  # the alpha channel keeps its values
+    person, shut = (
+        np.clip(picture[:, ::-1] * gains, 0, 255).astype(np.uint8)
+        for picture in (reference.person, reference.shut)
+    )
     nearest = _nearest(np.asarray(cv2.erode(person[..., 3], _RIM) == 255))
     for picture in (person, shut):
         picture[..., :3] = picture.reshape(-1, 4)[nearest, :3]
@@ -115,7 +129,7 @@ def mirror_image(reference: Reference) -> Reference:
         reference,
         person=person,
         shut=shut,
-        eyes=reference.eyes and reference.eyes.mirrored(len(person)),
+        eyes=reference.eyes and reference.eyes.mirrored(len(person), gains),
         landmarks=points,
         pose=pose,
         body=HEAD_ALONE,
@@ -134,6 +148,17 @@ def _nearest(within: NDArray[np.bool_]) -> NDArray[np.int64]:
     places = np.zeros(int(labels.max()) + 1, np.int64)
     places[labels[within]] = np.flatnonzero(within)
     return np.asarray(places[labels])
+
+
+def _light_ratio(picture: Image, landmarks: Array, pose: Pose) -> Array:
+    """Return the ratio of the light on a face's far side to that on its near side, RGB (3,)."""
+    column, row = np.clip(np.round(landmarks[:, :2]), 0, len(picture) - 1).astype(int).T
+    far_side = -np.sign(yaw_sine(pose.rotation))
+    distance = canonical_face()[:, 0] * far_side
+    far = np.flatnonzero((distance > _CHEEK[0]) & (distance < _CHEEK[1]))
+    near = mirror_index()[far]
+    far_light, near_light = (picture[row[at], column[at]].mean(axis=0) for at in (far, near))
+    return np.asarray(np.clip(far_light / np.maximum(near_light, 1), *_LIGHT_BOUNDS), np.float32)
 
 
 def far_share(maps: Array, mirror: Array, landmarks: Array, pose: Pose, turn: float) -> Array:

@@ -87,10 +87,11 @@ def test_copies_of_a_mirror_image_are_where_its_eyes_are() -> None:
     shown = looking()
     copies = EyeCopies.of(photo(shown), 2 * shown, np.full((SIZE, SIZE), 255, np.uint8))
     (column, row), part = copies.corner, copies.irises
-    mirror = copies.mirrored(SIZE)
+    mirror = copies.mirrored(SIZE, np.array([0.5, 1, 1, 1]))
     left = SIZE - column - part.shape[1]
     assert mirror.corner == (left, row)
-    np.testing.assert_array_equal(mirror.irises, part[:, ::-1])
+    np.testing.assert_array_equal(mirror.irises[..., 1], part[:, ::-1, 1])
+    np.testing.assert_allclose(mirror.irises[..., 0], part[:, ::-1, 0] / 2, atol=1)
 
 
 @pytest.mark.parametrize("shift_px", [-400.0, 300.0, 1000.0])
