@@ -272,10 +272,11 @@ def _fill_openings(
     coverage = mouth[cells] * np.float32(1 / 255)
     sources, missing, shut = mouth_sources(places, *faces, poses, teeth_end)
     _blend_flow(maps, cells, (sources - places) * to_flow, coverage)
-    maps[..., MapChannel.UNSEEN_MOUTH] = 0
-    maps[(*cells, MapChannel.UNSEEN_MOUTH)] = coverage * missing
-    maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
+    maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
     maps[..., MapChannel.SHUT_LIDS :] = 0
+    maps[(*cells, MapChannel.UNSEEN_MOUTH)] = coverage * missing
+    if shut > 0:
+        maps[..., MapChannel.SHUT] = cv2.dilate(mouth, _AROUND_LIPS) * np.float32(shut / 255)
     for eye, (lid_loop, opening) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
         driven = DrivenEye(faces, eye, poses)
         if moved := driven.moved():

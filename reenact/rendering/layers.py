@@ -257,6 +257,8 @@ def blur_edges(picture: NDArray[np.uint8], torn: Sequence[TornEdge]) -> None:
 
 def behind_person(reference: Reference, maps: Array) -> Image:
     """Return what a warped person of a reference is laid over, uint8 (S, S, 3) RGB."""
+    if reference.still is reference.background:  # white, or nobody was found
+        return reference.background
     x, y = (np.ascontiguousarray(plane) for plane in np.moveaxis(maps[..., FLOW], -1, 0))
     moved = np.minimum(cv2.magnitude(x, y) / np.float32(_STILL), 1)
     moved = cv2.resize(moved, reference.still.shape[1::-1])

@@ -30,15 +30,7 @@ def write_heic(
     """
     height, width = stored.shape[:2]
     rows, columns = -(-height // TILE_PX), -(-width // TILE_PX)
-    padded = np.pad(
-        stored, ((0, rows * TILE_PX - height), (0, columns * TILE_PX - width), (0, 0)), "edge"
-    )
-    tiles = [
-        _encoded(padded[TILE_PX * y :, TILE_PX * x :][:TILE_PX, :TILE_PX])
-        for y in range(rows)
-        for x in range(columns)
-    ]
-    data, config = [tile for tile, _ in tiles], tiles[0][1]
+    data, (config, *_) = zip(*_tiles(stored, rows, columns), strict=True)
     numbers = list(range(1, len(data) + 1))
     shown = numbers[-1] + 1 if len(data) > 1 else 1
     properties = [
@@ -90,6 +82,19 @@ def write_heic(
     begin = len(head) + len(meta(0)) + 8
     path.write_bytes(head + meta(begin) + _box(b"mdat", *data))
     return path
+
+
+def _tiles(stored: Image, rows: int, columns: int) -> list[tuple[bytes, bytes]]:
+    """Return the samples and the configuration of each tile, row by row."""
+    height, width = stored.shape[:2]
+    padded = np.pad(
+        stored, ((0, rows * TILE_PX - height), (0, columns * TILE_PX - width), (0, 0)), "edge"
+    )
+    return [
+        _encoded(padded[TILE_PX * y :, TILE_PX * x :][:TILE_PX, :TILE_PX])
+        for y in range(rows)
+        for x in range(columns)
+    ]
 
 
 def _encoded(tile: Image) -> tuple[bytes, bytes]:
