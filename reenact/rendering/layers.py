@@ -49,6 +49,7 @@ from reenact.rendering.mouth_interior import (
     dimming,
     draw_mouth,
     place_teeth,
+    within_lips,
 )
 from reenact.rendering.openings import teeth_end_of
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
@@ -241,7 +242,7 @@ def move_person(
     blur_edges(person, torn)
     if reference.eyes is not None:
         reference.eyes.draw(person, maps)
-    _draw_shut(person, reference.shut, maps, source)
+    _draw_shut(person, reference, maps, source, drive)
     _fill_mouth(person, reference, maps, drive, pose)
     return person, source, torn
 
@@ -346,22 +347,39 @@ def _extrapolated(flow: Array, mask: Array) -> Iterator[Array]:
         yield np.where(unchanged, plane, near + np.float32(_SLOPE) * (near - far))
 
 
-def _draw_shut(person: Image, shut: Image, maps: Array, source: Array) -> None:
-    """Draw closed lids and lips in a warped person, uint8 (S, S, 4); in place.
+def _draw_shut(
+    person: Image, reference: Reference, maps: Array, source: Array, drive: Array
+) -> None:
+    """Draw closed lids and lips, and the lips of an open photo, in a warped person; in place.
 
-    Between them the flow sweeps over the reference's whole eye or all of its teeth, which would
-    show as a bright slit; on them lashes would stand upright. `source` is the person's source map,
-    in px of the `enlarged` picture.
+    Between closed ones the flow sweeps over the reference's whole eye or all of its teeth, which
+    would show as a bright slit; on lids lashes would stand upright. An open photo's teeth extend
+    beyond the landmarks' lips, and would be a bright line on the driven ones. Shade stays there.
+
+    Args:
+        person: uint8 (S, S, 4) RGBA.
+        reference: what it was warped from.
+        maps: from `HeadMesh.maps`.
+        source: the person's source map, in px of the `enlarged` picture.
+        drive: (478, 3) driven landmarks, in the network's px.
     """
-    if not maps[..., MapChannel.SHUT].any():
-        return
     closed = np.asarray(cv2.dilate(maps[..., MapChannel.SHUT], _AROUND), np.float32)
     closed = np.maximum(closed, maps[..., MapChannel.SHUT_LIDS])
-    cells, pixels = enlarged_box(closed, person)
+    lips = np.zeros_like(closed)
+    if reference.teeth_end is not None:
+        lips[:] = cv2.dilate(maps[..., MapChannel.MOUTH], _AROUND, iterations=2)
+    if not (closed.any() or lips.any()):
+        return
+    cells, pixels = enlarged_box(np.maximum(closed, lips), person)
     box = person[pixels]
-    share = cv2.resize(np.ascontiguousarray(closed[cells]), box.shape[1::-1])
-    drawn = warp_image(shut, reduced(source[pixels]))
+    drawn = warp_image(reference.shut, reduced(source[pixels]))
+    share = cv2.resize(closed[cells], box.shape[1::-1])
     box[:] = cv2.blendLinear(drawn, box, share, 1 - share)
+    if lips.any():
+        corner, zoom = (pixels[0].start, pixels[1].start), len(person) / reference.side_px
+        beyond = 1 - within_lips(drive, corner, zoom, box)
+        share = beyond * cv2.resize(lips[cells], box.shape[1::-1])
+        box[:] = cv2.blendLinear(cv2.min(drawn, box), box, share, 1 - share)
 
 
 def reduced(source: Array) -> Array:

@@ -140,6 +140,35 @@ def test_nothing_shows_between_lids_and_lips_that_meet(
     assert green > 150 if opened == 1 else green < 60
 
 
+@pytest.mark.parametrize("opened", [0.6, 1.0, 1.5])
+def test_teeth_that_extend_beyond_the_landmarks_lips_do_not_show_on_driven_lips(
+    opened: float,
+) -> None:
+    """What is between the tracker's lips is white, or black; the visible ones are a little nearer.
+
+    A black edge is shade of the photo, which stays.
+    """
+    pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
+    shown, drive = (to_image(with_jaw(at), pose) for at in (1.0, opened))
+    drive = visible_lips(drive, pose)
+    inside = region_mask(2 * shown + 0.5, LIPS_INNER, 512) > 0
+    lips = region_mask(2 * drive + 0.5, LIPS_INNER, 512) == 0
+    drawn = []
+    for level in (240, 0):
+        picture = np.where(inside[..., None], level, RED).astype(np.uint8)
+        reference = Reference.of(picture, np.full((64, 64), 255, np.uint8), 2 * shown + 0.5)
+        assert reference.teeth_end is not None, "the photo's mouth is open"
+        poses = reference.pose, pose
+        maps = head_mesh().maps(
+            reference.landmarks, drive, 256, SIDE, poses=poses, teeth_end=reference.teeth_end
+        )
+        drawn.append(composed(reference, maps, drive))
+    bright, dark = drawn
+    assert bright[lips, 1].max() < 60
+    assert bright[~lips, 1].max() > 120
+    assert dark[lips, 0].min() < 60
+
+
 def test_large_eyes_have_no_thicker_lashes() -> None:
     """What is below the lashes of an eye that is drawn three times as high is green."""
     pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
