@@ -36,6 +36,7 @@ from reenact.face.topology import (
     UPPER_LIP,
 )
 from reenact.imaging import LUMA, below_white, ramp
+from reenact.rendering.openings import outgrown
 from reenact.types import Array, Image, Pose
 
 MM: Final = 1 / 63
@@ -97,7 +98,7 @@ open mouth is seen from above, as a U."""
 _NO_TOOTH_MM: Final = 1e3
 """A distance along an arch at which there is no tooth."""
 
-_TEXTURE_MM, _TEXTURE_MARGIN_MM = 16, 2
+_TEXTURE_MM, _TEXTURE_MARGIN_MM = 24, 2
 """Height of a row's texture, and of the part of it beyond the teeth's edges."""
 
 _LIGHT_DECAY_MM: Final = (40.0, 28.0, 27.0)
@@ -283,6 +284,9 @@ def place_teeth(
         upper = lips + _SHOWN_BY_SHORT_LIP * (_LIP_MM * MM - (lips - rest[NOSE_BASE, 1]))
     else:
         upper = rest[UPPER_LIP, 1] + teeth_end * (rest[LOWER_LIP, 1] - rest[UPPER_LIP, 1])
+    if teeth_end is not None:  # the photo's own, beside which these are drawn, hang from the lip
+        beside = 1 - outgrown(reference, drive, poses)
+        upper += beside * (now[UPPER_LIP, 1] - rest[UPPER_LIP, 1])
     lower = lip - _exposed(rest, now, lips)
     jaw, rise = (nose[0] + now[CHIN, 0]) / 2, _RISE + max(lower - upper, 0) / (_JAW_MM * MM)
     return (

@@ -125,9 +125,9 @@ def mouth_sources(
     drop = drop / growth_across - beyond_lip
     end = 1.0 if teeth_end is None else teeth_end
     down, teeth, below = drop, end * opening, opening - gap + drop
-    outgrown = 0.0
+    replaced = 0.0
     if teeth_end is not None:
-        outgrown = _outgrown(reference, drive, poses)
+        replaced = outgrown(reference, drive, poses)
         hung = np.interp(driven_along, *driven.edge(_hung_lip(reference, drive, poses)))
         down = drop + np.maximum(upper - hung, 0) / growth_across
     kept = np.minimum(drop, 0) + np.maximum(down, 0)
@@ -139,7 +139,7 @@ def mouth_sources(
     sources = rest.places(along, top + depth + beyond_lip)
     iod = poses[0].scale
     rim = iod * (_EDGE_IOD if teeth_end is None else _RIM_IOD)
-    unseen = np.clip(hidden / rim, outgrown, 1).astype(np.float32)
+    unseen = np.clip(hidden / rim, replaced, 1).astype(np.float32)
     driven_gap, gap_at_rest = driven.height() / (growth_across * iod), rest.height() / iod
     shut = (1 - ramp(driven_gap, 0, _PARTED_IOD)) * ramp(gap_at_rest, 0, _PARTED_IOD)
     return sources, unseen, shut
@@ -156,7 +156,7 @@ def _hung_lip(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array
     return np.asarray((lip + (drive[edge[middle]] - lip[middle]))[:, :2])
 
 
-def _outgrown(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> float:
+def outgrown(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> float:
     """Return 0 to 1: 1 if a mouth has grown so much that the reference shows too little of it."""
     before, after = (
         to_face_frame(face[[UPPER_LIP, LOWER_LIP, *MOUTH_CORNERS]], pose)

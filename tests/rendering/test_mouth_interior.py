@@ -205,13 +205,26 @@ def test_teeth_turn_and_grow_with_the_head() -> None:
     np.testing.assert_allclose(near.towards_gums, 1.5 * upright[0].towards_gums, atol=0.05)
 
 
-def test_teeth_beside_those_of_an_open_photo_end_where_its_own_do() -> None:
-    laughing = face(0.4)
-    poses = (estimate_pose(laughing),) * 2
-    for end in (0.25, 0.75):
-        _, upper = place_teeth(laughing, laughing, poses, end)
-        top, bottom = laughing[[13, 14], 1]
-        assert upper.edge[100, 1] == pytest.approx(top + end * (bottom - top), abs=0.5)
+@pytest.mark.parametrize("end", [0.25, 0.75])
+@pytest.mark.parametrize("rise_iod", [0.0, 0.08])
+def test_teeth_beside_those_of_an_open_photo_end_where_its_own_do(
+    rise_iod: float, end: float
+) -> None:
+    """Its own hang from the lip, so that others would be a second row below them."""
+    laughing, driven = face(0.4), face(0.4, rise_iod)
+    poses = estimate_pose(laughing), estimate_pose(driven)
+    _, upper = place_teeth(laughing, driven, poses, end)
+    gap = laughing[14, 1] - laughing[13, 1]
+    assert upper.edge[100, 1] == pytest.approx(driven[13, 1] + end * gap, abs=0.5)
+
+
+@pytest.mark.parametrize("end", [0.25, 0.75])
+def test_teeth_that_replace_those_of_an_open_photo_keep_still(end: float) -> None:
+    laughing, shouting = face(0.3), face(0.5, 0.1)
+    poses = estimate_pose(laughing), estimate_pose(shouting)
+    _, upper = place_teeth(laughing, shouting, poses, end)
+    top, bottom = laughing[[13, 14], 1]
+    assert upper.edge[100, 1] == pytest.approx(top + end * (bottom - top), abs=0.5)
 
 
 def test_upper_teeth_whose_end_is_not_seen_are_where_those_of_a_closed_photo_are() -> None:
@@ -219,6 +232,13 @@ def test_upper_teeth_whose_end_is_not_seen_are_where_those_of_a_closed_photo_are
     poses = (estimate_pose(laughing),) * 2
     unknown, closed = (place_teeth(laughing, laughing, poses, end)[1] for end in (1.0, None))
     np.testing.assert_allclose(unknown.edge, closed.edge)
+
+
+def test_gums_extend_to_a_lip_that_is_raised_far() -> None:
+    drive = face(0.1, 0.25)
+    middle, lip = np.round(2 * drive[13, :2] + 0.5).astype(int)
+    shown = drawn(drive)[lip + 3 : lip + 8, middle - 15 : middle + 15].mean(axis=(0, 1))
+    assert shown[0] > 0.4 * LIGHT[0], "there is no dark gap above them"
 
 
 def test_lips_that_hardly_part_show_a_dark_red_line_and_no_teeth() -> None:
