@@ -3,7 +3,8 @@
 The filter is a first-order low-pass whose cut-off rises with speed. All times are in seconds, so
 uneven frame times do no harm. There are two differences from the paper. The speed is that of a
 whole region of the face, so that a blink opens the filter of its own eye at once and no other. And
-a speed that could be tracking noise counts as rest. One thread at a time may call a filter.
+a speed that could be tracking noise counts as rest: the usual noise, or that of this camera if that
+is stronger, as in a dark room. One thread at a time may call a filter.
 """
 
 from __future__ import annotations
@@ -35,6 +36,17 @@ around the eye: by the region's speed a slow wink would count as noise and come 
 
 POSE_NOISE: Final = 0.04
 """The same for the pose of a still head, rad/s or iod/s."""
+
+_NOISE_S: Final = 1.0
+"""Time constant with which the noise of this camera is measured."""
+
+_NOISE_MARGIN: Final = 1.25
+"""Multiple of the speed that this noise has, RMS, which still counts as rest."""
+
+_NONE: Final = 1e-9
+
+_NOISE_GROWTH: Final = 8.0
+"""Limit of what one picture says of the noise, as a multiple of what is known and usual."""
 
 MAX_GAP_S: Final = 0.5
 """After a longer gap the filter starts again."""
@@ -80,7 +92,8 @@ class OneEuroFilter:
         self._groups = groups
         self._gauges = gauges
         self._share = None if groups is None else _core(groups)
-        self._noise = noise
+        count = 1 if groups is None else len(groups)
+        self._usual: Array = np.array([noise] * count + [gauge.noise for gauge in gauges])
         self.reset()
 
     def reset(self) -> None:
@@ -88,6 +101,8 @@ class OneEuroFilter:
         self._raw: Array | None = None
         self._value: Array | None = None
         self._speed: Array | None = None
+        self._change: Array | None = None
+        self._variance: Array | None = None
 
     def step(self, value: Array, dt_s: float, min_cutoff_hz: float, beta: float) -> Array:
         """Return the filtered value.
@@ -101,16 +116,20 @@ class OneEuroFilter:
         if self._raw is None or self._value is None or self._speed is None or dt_s > MAX_GAP_S:
             self._raw, self._value = value, value
             self._speed = np.zeros_like(value)
+            self._change = self._variance = None
             return value
         if dt_s <= 0:
             return self._value
-        velocity = (value - self._raw) / np.float32(dt_s)
-        self._speed = self._speed + smoothing_factor(SPEED_CUTOFF_HZ, dt_s) * (
-            velocity - self._speed
-        )
-        motion = np.maximum(self._group_speed(self._speed) - self._noise, 0)
-        for gauge in self._gauges:
-            seen = abs(float(np.vdot(gauge.weights, self._speed))) - gauge.noise
+        change = value - self._raw
+        share = smoothing_factor(SPEED_CUTOFF_HZ, dt_s)
+        self._speed = self._speed + share * (change / np.float32(dt_s) - self._speed)
+        gauged = [float(np.vdot(gauge.weights, self._speed)) for gauge in self._gauges]
+        speeds = np.append(np.sqrt(self._group_mean(self._speed, self._speed)), np.abs(gauged))
+        rest = self._rest_speeds(change, dt_s, share * math.sqrt(2 / (2 - share)) / dt_s)
+        # In units of the noise: stronger noise is beyond its usual speed by more, too.
+        beyond = np.maximum(speeds - rest, 0) * ((self._usual + _NONE) / (rest + _NONE))
+        motion, own = np.split(beyond.astype(np.float32), [len(beyond) - len(gauged)])
+        for gauge, seen in zip(self._gauges, own, strict=True):
             motion[gauge.group] = max(motion[gauge.group], seen)
         cutoff = min_cutoff_hz + beta * motion
         factor = smoothing_factor(self._spread(cutoff, value.ndim), dt_s)
@@ -118,11 +137,36 @@ class OneEuroFilter:
         self._value = self._value + factor * (value - self._value)
         return self._value
 
-    def _group_speed(self, velocity: Array) -> Array:
-        squares = (velocity * velocity).reshape(len(velocity), -1)
+    def _rest_speeds(self, change: Array, dt_s: float, speed: float) -> Array:
+        """Return the speed that counts as rest of each group, and then of each gauge.
+
+        Noise is new in every picture. So it moves a value there and back, and two changes in a row
+        have the covariance -variance, while those of a motion have the same sign. A blink of two
+        pictures looks like noise, so one product counts only for so much.
+
+        Args:
+            change: of the values since the last picture.
+            dt_s: the time since then.
+            speed: that white noise with a standard deviation of 1 has in `_speed`, RMS, 1/s.
+        """
+        last, self._change = self._change, change
+        if last is None or self._variance is None:
+            self._variance = np.zeros(len(self._usual), np.float32)
+            return self._usual
+        gauged = [np.vdot(g.weights, change) * np.vdot(g.weights, last) for g in self._gauges]
+        found = -np.append(self._group_mean(change, last), gauged)
+        most = _NOISE_GROWTH * (self._variance + (self._usual / speed) ** 2)
+        found = np.clip(found, -most, most) - self._variance
+        after = self._variance + (1 - math.exp(-dt_s / _NOISE_S)) * found
+        self._variance = np.asarray(np.maximum(after, 0), np.float32)
+        return np.maximum(self._usual, _NOISE_MARGIN * speed * np.sqrt(self._variance))
+
+    def _group_mean(self, one: Array, other: Array) -> Array:
+        """Return the mean over each group of the scalar products of its elements, (G,)."""
+        products = np.einsum("ij,ij->i", *(a.reshape(len(a), -1) for a in (one, other)))
         if self._share is None:
-            return np.asarray(np.sqrt(squares.sum() / len(squares)))
-        return np.asarray(np.sqrt((self._share @ squares).sum(axis=1)))
+            return products.mean(keepdims=True)
+        return np.asarray(self._share @ products)
 
     def _spread(self, cutoff: Array, dimensions: int) -> Array:
         if self._groups is None:

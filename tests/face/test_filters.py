@@ -66,6 +66,47 @@ def test_a_still_noisy_face_is_three_times_steadier() -> None:
     assert np.diff(steady, axis=0).std() <= np.diff(shapes, axis=0).std() / 3
 
 
+def opening(shapes: Array) -> Array:
+    return np.asarray(shapes[:, 14, 1] - shapes[:, 13, 1])
+
+
+def speaking(amounts: Array) -> Array:
+    jaw = deviation_of(mouth_open=1)
+    return np.asarray(canonical_face() + amounts[:, None, None] * jaw, np.float32)
+
+
+def test_a_mouth_that_rests_in_a_dark_room_does_not_flap() -> None:
+    """The landmarks of a noisy picture move together, by .02 iod and more."""
+    rng = np.random.default_rng(5)
+    units = [deviation_of(**{name: 1.0}) for name in ("mouth_open", "smile_left", "pucker")]
+    shapes = canonical_face() + np.tensordot(rng.normal(0, 0.07, (180, 3)), units, 1)
+    dark = shapes.astype(np.float32)
+    before, after = (np.diff(opening(one)[60:]).std() for one in (dark, filtered(dark)))
+    assert before > 0.03
+    assert after < before / 2
+
+
+@pytest.mark.parametrize("fps", [12.5, 25.0])
+@pytest.mark.parametrize("noise", [0.0, 0.04])
+def test_speech_is_not_taken_for_noise(fps: float, noise: float) -> None:
+    time_s = np.arange(0, 8, 1 / fps)
+    said = np.maximum(np.sin(2 * np.pi * 3 * time_s) + np.sin(2 * np.pi * 0.7 * time_s), 0) / 2
+    seen = said + np.random.default_rng(8).normal(0, noise, len(said))
+    wanted, shown = opening(speaking(said)), opening(filtered(speaking(seen), fps))
+    assert np.corrcoef(wanted, shown)[0, 1] > 0.97
+    assert np.polyfit(wanted, shown, 1)[0] > 0.93
+
+
+def test_blinks_that_last_two_pictures_do_not_close_the_filter() -> None:
+    amounts = np.zeros(150, np.float32)
+    for first in range(20, 140, 20):
+        amounts[first : first + 2] = 1.0, 0.5
+    blink = deviation_of(blink_left=1)
+    shapes = np.asarray(canonical_face() + amounts[:, None, None] * blink, np.float32)
+    before, after = closing(shapes), closing(filtered(shapes, 15.0))
+    assert after[140 - 20] > 0.8 * before.max()
+
+
 def test_a_blink_opens_the_filter_of_its_own_eye_only() -> None:
     rng = np.random.default_rng(4)
     noise = rng.normal(0, 0.004, (60, 478, 3)).astype(np.float32)
