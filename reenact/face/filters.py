@@ -43,8 +43,6 @@ _NOISE_S: Final = 1.0
 _NOISE_MARGIN: Final = 1.25
 """Multiple of the speed that this noise has, RMS, which still counts as rest."""
 
-_NONE: Final = 1e-9
-
 _NOISE_GROWTH: Final = 8.0
 """Limit of what one picture says of the noise, as a multiple of what is known and usual."""
 
@@ -93,7 +91,7 @@ class OneEuroFilter:
         self._gauges = gauges
         self._share = None if groups is None else _core(groups)
         count = 1 if groups is None else len(groups)
-        self._usual: Array = np.array([noise] * count + [gauge.noise for gauge in gauges])
+        self._usual = [noise] * count + [gauge.noise for gauge in gauges]
         self.reset()
 
     def reset(self) -> None:
@@ -102,7 +100,7 @@ class OneEuroFilter:
         self._value: Array | None = None
         self._speed: Array | None = None
         self._change: Array | None = None
-        self._variance: Array | None = None
+        self._variances: list[float] = []
 
     def step(self, value: Array, dt_s: float, min_cutoff_hz: float, beta: float) -> Array:
         """Return the filtered value.
@@ -116,28 +114,32 @@ class OneEuroFilter:
         if self._raw is None or self._value is None or self._speed is None or dt_s > MAX_GAP_S:
             self._raw, self._value = value, value
             self._speed = np.zeros_like(value)
-            self._change = self._variance = None
+            self._change = None
+            self._variances = [0.0] * len(self._usual)
             return value
         if dt_s <= 0:
             return self._value
         change = value - self._raw
         share = smoothing_factor(SPEED_CUTOFF_HZ, dt_s)
         self._speed = self._speed + share * (change / np.float32(dt_s) - self._speed)
-        gauged = [float(np.vdot(gauge.weights, self._speed)) for gauge in self._gauges]
-        speeds = np.append(np.sqrt(self._group_mean(self._speed, self._speed)), np.abs(gauged))
+        speeds = [math.sqrt(square) for square in self._products(self._speed, self._speed)]
         rest = self._rest_speeds(change, dt_s, share * math.sqrt(2 / (2 - share)) / dt_s)
-        # In units of the noise: stronger noise is beyond its usual speed by more, too.
-        beyond = np.maximum(speeds - rest, 0) * ((self._usual + _NONE) / (rest + _NONE))
-        motion, own = np.split(beyond.astype(np.float32), [len(beyond) - len(gauged)])
-        for gauge, seen in zip(self._gauges, own, strict=True):
-            motion[gauge.group] = max(motion[gauge.group], seen)
+        # In units of the noise: what is beyond its usual speed is larger if it is stronger.
+        beyond = [
+            max(speed - still, 0.0) * (usual / still if still else 1.0)
+            for speed, still, usual in zip(speeds, rest, self._usual, strict=True)
+        ]
+        count = len(beyond) - len(self._gauges)
+        for gauge, seen in zip(self._gauges, beyond[count:], strict=True):
+            beyond[gauge.group] = max(beyond[gauge.group], seen)
+        motion = np.array(beyond[:count], np.float32)
         cutoff = min_cutoff_hz + beta * motion
         factor = smoothing_factor(self._spread(cutoff, value.ndim), dt_s)
         self._raw = value
         self._value = self._value + factor * (value - self._value)
         return self._value
 
-    def _rest_speeds(self, change: Array, dt_s: float, speed: float) -> Array:
+    def _rest_speeds(self, change: Array, dt_s: float, speed: float) -> list[float]:
         """Return the speed that counts as rest of each group, and then of each gauge.
 
         Noise is new in every picture. So it moves a value there and back, and two changes in a row
@@ -150,23 +152,27 @@ class OneEuroFilter:
             speed: that white noise with a standard deviation of 1 has in `_speed`, RMS, 1/s.
         """
         last, self._change = self._change, change
-        if last is None or self._variance is None:
-            self._variance = np.zeros(len(self._usual), np.float32)
+        if last is None:
             return self._usual
-        gauged = [np.vdot(g.weights, change) * np.vdot(g.weights, last) for g in self._gauges]
-        found = -np.append(self._group_mean(change, last), gauged)
-        most = _NOISE_GROWTH * (self._variance + (self._usual / speed) ** 2)
-        found = np.clip(found, -most, most) - self._variance
-        after = self._variance + (1 - math.exp(-dt_s / _NOISE_S)) * found
-        self._variance = np.asarray(np.maximum(after, 0), np.float32)
-        return np.maximum(self._usual, _NOISE_MARGIN * speed * np.sqrt(self._variance))
+        new, rest = 1 - math.exp(-dt_s / _NOISE_S), []
+        for number, product in enumerate(self._products(change, last)):
+            usual, known = self._usual[number], self._variances[number]
+            most = _NOISE_GROWTH * (known + (usual / speed) ** 2)
+            known = max(known + new * (min(max(-product, -most), most) - known), 0.0)
+            self._variances[number] = known
+            rest.append(max(usual, _NOISE_MARGIN * speed * math.sqrt(known)))
+        return rest
 
-    def _group_mean(self, one: Array, other: Array) -> Array:
-        """Return the mean over each group of the scalar products of its elements, (G,)."""
-        products = np.einsum("ij,ij->i", *(a.reshape(len(a), -1) for a in (one, other)))
+    def _products(self, one: Array, other: Array) -> list[float]:
+        """Return the mean scalar product of the elements of each group, and that of each gauge."""
+        products = (one * other).reshape(len(one), -1)
         if self._share is None:
-            return products.mean(keepdims=True)
-        return np.asarray(self._share @ products)
+            return [float(products.sum()) / len(products)]
+        means: list[float] = (self._share @ products).sum(axis=1).tolist()
+        return means + [
+            float(np.vdot(gauge.weights, one) * np.vdot(gauge.weights, other))
+            for gauge in self._gauges
+        ]
 
     def _spread(self, cutoff: Array, dimensions: int) -> Array:
         if self._groups is None:
