@@ -163,6 +163,17 @@ def rotation_matrix(vector: Array) -> Array:
     return np.asarray(matrix, dtype=np.float32)
 
 
+def between_poses(first: Pose, second: Pose, share: float) -> Pose:
+    """Interpolate between two poses; share 0 is the first, 1 the second."""
+    part = np.float32(share)
+    turn = rotation_vector(second.rotation @ first.rotation.T)
+    return Pose(
+        rotation_matrix(part * turn) @ first.rotation,
+        first.translation + part * (second.translation - first.translation),
+        first.scale * (second.scale / first.scale) ** share,
+    )
+
+
 def yaw_sine(rotation: Array) -> float:
     """Return the sine of a head's yaw, whatever its roll; the right eye is far if it is positive.
 
@@ -202,6 +213,10 @@ def face_box(points: Array) -> tuple[float, float, float, float]:
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
+MAX_SHIFT: Final = 0.5
+"""Smallest `box_shift` between two successive pictures that one face does not make."""
+
+
 def box_shift(before: Array, after: Array) -> float:
     """Return how far a face, (478, 3) px, moved or grew, as a fraction of its size before.
 
@@ -223,8 +238,7 @@ def choose_face(
         size: (width, height) px of the picture.
         rule: `largest`, `centre`, or a number counted from the left, from 0; the last one if there
             are fewer.
-        followed: the face in the picture before; `largest` and `centre` stay with it unless another
-            is clearly better.
+        followed: one of them; `largest` and `centre` stay with it unless another is clearly better.
     """
     if rule.isdigit():
         in_order = sorted(faces, key=lambda points: float(points[:, 0].mean()))
@@ -233,19 +247,15 @@ def choose_face(
 
     def rank(points: Array) -> float:
         left, top, right, bottom = face_box(points)
-        if rule == "largest":
-            value = (right - left) * (bottom - top)
+        if rule == "largest":  # in the picture: the mesh of a face goes on beyond its edges
+            across = max(min(right, size[0]) - max(left, 0), 0)
+            value = across * max(min(bottom, size[1]) - max(top, 0), 0)
         else:
             centre = np.array([(left + right) / 2, (top + bottom) / 2])
             value = 1 / (1 + float(np.linalg.norm(centre - middle)))
-        return value * (1.5 if followed is not None and is_near(followed, points) else 1.0)
+        return value * (1.5 if points is followed else 1.0)
 
     return max(faces, key=rank)
-
-
-def is_near(one: Array, other: Array) -> bool:
-    """Return whether two faces in successive pictures may be the same one."""
-    return box_shift(one, other) < 0.5
 
 
 def crop_transform(points: Array, size_px: int) -> Array:

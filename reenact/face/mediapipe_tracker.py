@@ -14,7 +14,7 @@ import numpy as np
 
 from reenact.config import TrackingSettings
 from reenact.face.dim_light import brightened
-from reenact.face.geometry import choose_face, face_box, is_near
+from reenact.face.geometry import MAX_SHIFT, box_shift, choose_face, face_box
 from reenact.face.mediapipe_graphs import open_graph, restart_graph, solutions
 from reenact.face.topology import N_LANDMARKS, OUTER_EYE_CORNERS
 from reenact.lifecycle import quiet_native_libraries
@@ -50,6 +50,13 @@ the fourth time .07 px remain."""
 
 _COVERED_S: Final = 3.0
 """For so long after the followed face was lost, a face that was seen beside it is not followed."""
+
+_BESIDE_S: Final = 0.5
+"""A face was beside the followed one if it was seen so shortly before that one was seen last."""
+
+_PATIENCE_S: Final = 1.5
+"""Time for which another face must be clearly better than the followed one before it is followed:
+somebody who passes before the actor is larger, and gone."""
 
 _MARGIN: Final = 0.3
 
@@ -88,7 +95,9 @@ class MediaPipeTracker:
         self._centre: tuple[float, float] | None = None
         self._misses = 0
         self._followed: tuple[Array, float] | None = None
-        self._others: list[Array] = []
+        self._others: list[tuple[Array, float]] = []
+        self._better_since_s: float | None = None
+        self._followed_since_s = 0.0
         self._detector = _Detector(solutions(), settings, static)
         self.faces_seen = 0
         self.faces: Sequence[Array] = ()
@@ -120,14 +129,14 @@ class MediaPipeTracker:
             # An enlarged texture may look like a face in one frame, but not in two.
             self._misses = 0
             return None
-        found = self._without_others(found, frame.time_s)
-        if not found:
+        chosen = self._choose(found, frame)
+        if chosen is None:
             self._previous = None
             return None
-        chosen = choose_face(found, frame.size, self._settings.face, self._previous)
         if not self._static:
-            self._others = [points for points in found if points is not chosen] or self._others
             self._followed = chosen, frame.time_s
+            others = [one for one in self._others if not any(one[0] is face for face in found)]
+            self._others = others + [(one, frame.time_s) for one in found if one is not chosen]
             self._previous = chosen
             self._misses = 0
             self._keep_in_window(chosen, frame)
@@ -136,7 +145,7 @@ class MediaPipeTracker:
     def reset(self) -> None:
         """Forget the previous frame, for instance after a cut."""
         self._previous = None
-        self._followed = None
+        self._followed = self._better_since_s = None
         self._others = []
         self._misses = 0
         self._set_window(None)
@@ -146,20 +155,56 @@ class MediaPipeTracker:
         """Release the models. May be called twice."""
         self._detector.close()
 
-    def _without_others(self, found: list[Array], time_s: float) -> list[Array]:
-        """Leave out faces that were seen beside the followed one while that may be covered."""
-        if self._followed is None or not self._others:
-            return found
-        own, seen_s = self._followed
-        if time_s - seen_s > _COVERED_S:
-            self._others = []
-        if any(is_near(own, points) for points in found):
-            return found
-        near = [[points for points in found if is_near(other, points)] for other in self._others]
-        self._others = [
-            at[0] if at else other for at, other in zip(near, self._others, strict=True)
-        ]
-        return [points for points in found if not any(points is one for at in near for one in at)]
+    def _choose(self, found: list[Array], frame: Frame) -> Array | None:
+        """Choose the face to follow; None while the followed one may only be covered."""
+        rule, time_s, since_s = self._settings.face, frame.time_s, self._better_since_s
+        self._better_since_s = None
+        if self._followed is None:
+            self._followed_since_s = time_s
+            return choose_face(found, frame.size, rule)
+        own, others = self._known(found)
+        if own is not None:
+            best = choose_face(found, frame.size, rule, own)
+            if best is own:
+                return own
+            self._better_since_s = time_s if since_s is None else since_s
+            if time_s - self._better_since_s < _PATIENCE_S and not rule.isdigit():
+                return own
+        else:
+            # Who was followed for a moment only may have been taken for the actor.
+            wait_s = min(self._followed[1] - self._followed_since_s, _COVERED_S)
+            if time_s - self._followed[1] > wait_s:
+                self._others, others = [], []
+            free = [points for points in found if not any(points is one for one in others)]
+            if not free:
+                return None
+            best = choose_face(free, frame.size, rule)
+        self._followed_since_s = time_s
+        return best
+
+    def _known(self, found: list[Array]) -> tuple[Array | None, list[Array]]:
+        """Return which of the faces is the followed one, if any, and which were seen beside it.
+
+        A face is the one to whose last place it is nearest. Otherwise somebody who passes before
+        the actor would be taken for the actor, and then the actor for somebody seen beside.
+        """
+        assert self._followed is not None
+        own, own_s = self._followed
+        self._others = [one for one in self._others if one[1] >= own_s - _BESIDE_S]
+        known = [own, *(points for points, _ in self._others)]
+        shifts = np.array([[box_shift(before, points) for before in known] for points in found])
+        nearest = shifts.argmin(axis=1)
+        again: list[Array | None] = [None] * len(known)
+        for number in range(len(known)):
+            candidates = np.flatnonzero(nearest == number)
+            if len(candidates):
+                again[number] = found[candidates[shifts[candidates, number].argmin()]]
+        mine, *others = again
+        if mine is not None and box_shift(own, mine) >= MAX_SHIFT:
+            mine = None
+        pairs = zip(others, self._others, strict=True)
+        self._others = [(last if new is None else new, time_s) for new, (last, time_s) in pairs]
+        return mine, [points for points in others if points is not None]
 
     def _set_window(self, centre: tuple[float, float] | None) -> None:
         """Use the half-sized window around a relative centre, or the whole picture for None."""

@@ -13,6 +13,7 @@ from reenact.face.geometry import (
     FACE_SHARE,
     box_shift,
     canonical_face,
+    choose_face,
     crop_transform,
     estimate_pose,
     face_box,
@@ -242,3 +243,12 @@ def test_triangles_are_those_that_scipy_finds(side: float) -> None:
     points = np.random.default_rng(1).uniform(-side, side, (200, 2)).astype(np.float32)
     expected = Delaunay(points.astype(np.float64)).simplices
     assert sorted(map(sorted, triangulate(points))) == sorted(map(sorted, expected))
+
+
+def test_a_large_face_that_is_mostly_outside_the_picture_is_not_the_largest() -> None:
+    """The mesh of a face goes on where the picture ends."""
+    face = canonical_face() * 40
+    actor = np.asarray(face + np.array([200, 200, 0]), np.float32)
+    beside = np.asarray(1.5 * face + np.array([660, 200, 0]), np.float32)
+    assert choose_face([beside, actor], (640, 480), "largest") is actor
+    assert choose_face([beside - np.float32(150), actor], (640, 480), "largest") is not actor

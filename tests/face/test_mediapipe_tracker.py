@@ -127,7 +127,7 @@ def test_the_largest_face_is_followed_when_it_comes_after_two_others() -> None:
     after[20:720, 500:1200] = cv2.resize(face, (700, 700))
     with_two, with_three = (
         [Frame(picture, index / 30, index) for index in indices]
-        for picture, indices in ((before, range(5)), (after, range(5, 15)))
+        for picture, indices in ((before, range(5)), (after, range(5, 60)))
     )
     tracker = MediaPipeTracker(TrackingSettings(face="largest"))
     found = [tracker.track(frame) for frame in with_two]
@@ -176,25 +176,41 @@ def room(*faces: tuple[int, int, int]) -> Image:
 def test_who_sat_beside_is_followed_once_much_nearer() -> None:
     with closing(MediaPipeTracker(TrackingSettings())) as tracker:
         found = [
-            tracker.track(Frame(picture, (30 * turn + number) / 30, number))
+            tracker.track(Frame(picture, (60 * turn + number) / 30, number))
             for turn, picture in enumerate(
                 [room((60, 60, 340), (520, 0, 440)), room((0, 0, 440), (560, 60, 340))]
             )
-            for number in range(30)
+            for number in range(60)
         ]
     sides = [None if one is None else bool(one.points[:, 0].mean() > 500) for one in found]
-    assert set(sides[:30]) == {True}
+    assert set(sides[:90]) == {True}  # not at once: who only passes is not followed
     assert sides[-1] is False
+
+
+def test_whoever_passes_before_the_actor_is_not_followed() -> None:
+    alone = room((560, 100, 300))
+    crossing = [room((560, 100, 300), (left, 0, 460)) for left in range(0, 500, 12)]
+    pictures = [alone] * 30 + crossing + [alone] * 6
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        found = [
+            tracker.track(Frame(picture, number / 30, number))
+            for number, picture in enumerate(pictures)
+        ]
+    places = [None if one is None else float(one.points[:, 0].mean()) for one in found]
+    assert places[29] is not None
+    apart = [abs(place - places[29]) for place in places if place is not None]
+    assert max(apart) < 60, places
+    assert places[-1] is not None, places
 
 
 def test_a_face_that_moves_beside_a_covered_one_is_not_followed() -> None:
     with closing(MediaPipeTracker(TrackingSettings())) as tracker:
-        for number in range(30):
+        for number in range(45):
             before = tracker.track(Frame(room((240, 0, 340), (520, 0, 440)), number / 30, number))
         assert before is not None
         assert before.points[:, 0].mean() > 600
         pictures = [room((left, 0, 340)) for left in range(240, 0, -8)]
-        times_s = 1 + np.arange(len(pictures)) / 30
+        times_s = 1.5 + np.arange(len(pictures)) / 30
         moved = [
             tracker.track(Frame(picture, time_s, 0))
             for picture, time_s in zip(pictures, times_s, strict=True)
@@ -202,7 +218,7 @@ def test_a_face_that_moves_beside_a_covered_one_is_not_followed() -> None:
         assert moved == [None] * 30
         assert tracker.faces_seen == 1
         # Somewhere else is the followed one, who has moved out of the cover.
-        back = [tracker.track(Frame(room((330, 0, 440)), 2 + n / 30, n)) for n in range(10)]
+        back = [tracker.track(Frame(room((330, 0, 440)), 2.5 + n / 30, n)) for n in range(10)]
         assert back[-1] is not None
 
 
