@@ -206,6 +206,7 @@ class Fusion:
         else:
             self._pose_filter.reset()
             self._expression_filter.reset()
+        pose = self._trust.place(pose)
         if self.trust[EYES].min() == 1:
             closure = lid_closure(shape, neutral.shape)
             self._blinks.observe(eyes_together(closure, pose.rotation), time_s)

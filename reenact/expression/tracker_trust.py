@@ -19,7 +19,12 @@ import numpy as np
 from reenact.expression.face_model import expression_solver, face_model
 from reenact.expression.limits import JOINT_USUAL, bend
 from reenact.expression.measures import MEASURES, measure_rows
-from reenact.face.geometry import mirrored_deviation, rotation_vector, yaw_sine
+from reenact.face.geometry import (
+    between_poses,
+    mirrored_deviation,
+    rotation_vector,
+    yaw_sine,
+)
 from reenact.face.regions import EYES, PARTS, part_weights
 from reenact.imaging import ramp, smoothstep
 from reenact.storage import read_asset
@@ -139,6 +144,9 @@ class TrackerTrust:
         self._turned = 0.0
         self._history: deque[tuple[float, Array]] = deque()
         self._held: Array | None = None
+        self._cut = False
+        self._place: Pose | None = None
+        self._pose_trust = self._least = 1.0
         self._last: Array | None = None
         self._speeds = np.full(len(PARTS), np.inf, np.float32)
         self._now_s = 0.0
@@ -171,6 +179,7 @@ class TrackerTrust:
         if across.min() < 0 or across.max() >= min(landmarks.size):
             size = np.array(landmarks.size)[:, None]
             outside = ((across < 0) | (across >= size)).any(axis=0)
+            self._cut |= bool(outside.any())
             shares = (_focus() @ outside.repeat(3) / 3).tolist()
             doubt = [
                 max(one, ramp(share, *_EDGE)) for one, share in zip(doubt, shares, strict=True)
@@ -185,6 +194,25 @@ class TrackerTrust:
             return self.trust
         doubt[3:] = max(doubt[1], doubt[3]), max(doubt[2], doubt[4]), max(doubt)
         return self._follow(1 - np.array(doubt, np.float32), dt_s)
+
+    def place(self, pose: Pose) -> Pose:
+        """Return the pose of the head to use: as tracked, or held while no part is trusted.
+
+        Then the mesh has left the face for somebody who passes before it. That of a face which the
+        picture's edge cuts, or has cut, moves with the face, though no part is trusted either.
+        """
+        trusted = float(self.trust.max())
+        self._cut &= trusted < 1
+        share = 1.0 if self._cut else trusted
+        if share == 1 or self._place is None:
+            self._place = shown = pose
+        elif share < self._pose_trust:
+            self._place = shown = between_poses(self._place, pose, share)
+            self._least = share
+        else:
+            shown = between_poses(self._place, pose, (share - self._least) / (1 - self._least))
+        self._pose_trust = share
+        return shown
 
     def believe(self, deviation: Array, dt_s: float) -> Array:
         """Return the (478, 3) deviation to use: as tracked, held, or returning to rest.

@@ -189,3 +189,27 @@ def test_a_suspect_part_moves_as_far_in_the_same_time_at_any_frame_rate(
         shares.append(float((moved * opened).sum() / (opened**2).sum()))
     assert 0.2 < shares[0] < 0.9
     assert shares == pytest.approx([shares[0]] * 3, rel=0.1)
+
+
+def test_the_head_keeps_still_while_the_mesh_is_on_somebody_else() -> None:
+    """Whoever passes before a face takes the mesh along; then no part looks like a face."""
+    own, other = (
+        Pose(FRONTAL.rotation, np.array([across, 110, 0], np.float32), 50.0) for across in (90, 150)
+    )
+    trust = TrackerTrust()
+    places = []
+    for pose, frames, torn in ((own, 20, 0.0), (own, 12, 2.0), (other, 20, 2.0), (own, 40, 0.0)):
+        for number in range(frames):
+            judge(trust, torn * nonsense(number), 1, pose)
+            places.append(trust.place(pose).translation[0])
+    assert trust.trust.min() == 1
+    assert places == pytest.approx([90] * 92, abs=1)
+
+
+def test_the_head_goes_on_where_the_edge_of_the_picture_cuts_the_face() -> None:
+    trust = TrackerTrust()
+    for across in range(128, 400, 8):
+        pose = Pose(FRONTAL.rotation, np.array([across, 128, 0], np.float32), 60.0)
+        judge(trust, STILL, 1, pose)
+        assert trust.place(pose) is pose
+    assert trust.trust.max() < 1
