@@ -54,6 +54,10 @@ _COVERED_S: Final = 3.0
 _BESIDE_S: Final = 0.5
 """A face was beside the followed one if it was seen so shortly before that one was seen last."""
 
+_UNCOVERED: Final = 5.0
+"""What is near to a face that was beside a covered one, and counts as the covered one again, must
+be so many times nearer to that one: whoever covers it passes its place."""
+
 _PATIENCE_S: Final = 1.5
 """Time for which another face must be clearly better than the followed one before it is followed:
 somebody who passes before the actor is larger, and gone."""
@@ -134,9 +138,12 @@ class MediaPipeTracker:
             self._previous = None
             return None
         if not self._static:
-            self._followed = chosen, frame.time_s
             others = [one for one in self._others if not any(one[0] is face for face in found)]
             self._others = others + [(one, frame.time_s) for one in found if one is not chosen]
+            # Whoever passes before a face takes its mesh along. So it stays where it was clear.
+            clear = all(box_shift(chosen, other) >= MAX_SHIFT for other, _ in self._others)
+            place = chosen if clear or self._followed is None else self._followed[0]
+            self._followed = place, frame.time_s
             self._previous = chosen
             self._misses = 0
             self._keep_in_window(chosen, frame)
@@ -179,7 +186,7 @@ class MediaPipeTracker:
             if not free:
                 return None
             best = choose_face(free, frame.size, rule)
-        self._followed_since_s = time_s
+        self._followed, self._followed_since_s = None, time_s
         return best
 
     def _known(self, found: list[Array]) -> tuple[Array | None, list[Array]]:
@@ -193,6 +200,8 @@ class MediaPipeTracker:
         self._others = [one for one in self._others if one[1] >= own_s - _BESIDE_S]
         known = [own, *(points for points, _ in self._others)]
         shifts = np.array([[box_shift(before, points) for before in known] for points in found])
+        if self._previous is None:
+            shifts[(shifts[:, 1:] < MAX_SHIFT).any(axis=1), 0] *= _UNCOVERED
         nearest = shifts.argmin(axis=1)
         again: list[Array | None] = [None] * len(known)
         for number in range(len(known)):

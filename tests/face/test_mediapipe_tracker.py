@@ -188,9 +188,13 @@ def test_who_sat_beside_is_followed_once_much_nearer() -> None:
 
 
 def test_whoever_passes_before_the_actor_is_not_followed() -> None:
-    alone = room((560, 100, 300))
-    crossing = [room((560, 100, 300), (left, 0, 460)) for left in range(0, 500, 12)]
-    pictures = [alone] * 30 + crossing + [alone] * 6
+    alone = room((300, 100, 300))
+    larger = room((0, 0, 460))[:460, :460]
+    pictures = [alone] * 30
+    for left in range(-450, 960, 15):
+        picture = alone.copy()
+        picture[:460, max(left, 0) : left + 460] = larger[:, max(-left, 0) : 960 - left]
+        pictures.append(picture)
     with closing(MediaPipeTracker(TrackingSettings())) as tracker:
         found = [
             tracker.track(Frame(picture, number / 30, number))
@@ -441,3 +445,31 @@ def test_landmarks_agree_with_those_of_the_data(faces_dir: Path) -> None:
                 distance = np.linalg.norm((found.points - stored[index])[:, :2], axis=1)
                 assert distance.mean() < 2.5
     tracker.close()
+
+
+@pytest.mark.faces
+def test_the_actor_of_a_real_clip_is_followed_again_once_somebody_has_passed(
+    faces_dir: Path,
+) -> None:
+    """The passer-by takes the mesh along, and was then followed; the actor was left out for 3 s."""
+    from reenact.targets.clip_files import decode_clip
+
+    actor, other = (
+        decode_clip(faces_dir / "train" / f"{name}.mp4") for name in ("v044__01", "v071__01")
+    )
+    pictures = []
+    for number in range(100):
+        picture = np.full((360, 1200, 3), 120, np.uint8)
+        picture[104:, 472:728] = actor[number]
+        left = 14 * number - 300
+        if 0 <= left < 944:
+            picture[104:, left : left + 256] = other[number]
+        pictures.append(np.ascontiguousarray(picture[:, 280:920]))
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        found = [tracker.track(Frame(one, n / 25, n)) for n, one in enumerate(pictures)]
+    places = [None if one is None else float(one.points[:468, 0].mean()) for one in found]
+    usual = [place for place in places[:25] if place is not None]
+    after = [place for place in places[90:] if place is not None]
+    assert len(usual) == 25
+    assert len(after) == 10, places
+    assert np.abs(np.array(after) - usual[-1]).max() < 40, places
