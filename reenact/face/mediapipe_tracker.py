@@ -240,16 +240,15 @@ class MediaPipeTracker:
         size = frame.size
         left, top, width, height = _window(self._centre, size)
         x0, y0, x1, y1 = face_box(points)
-        nearer = self._detector.widest_px(frame.image) > _NEARER * (x1 - x0)
+        middle = (x0 + x1) / 2 / size[0], (y0 + y1) / 2 / size[1]
+        nearer = self._detector.widest_px(frame.image, middle) > _NEARER * (x1 - x0)
         if nearer or y1 - y0 > _LARGE * height:
             self._set_window(None)
         elif not (
             left + _MARGIN * width < (x0 + x1) / 2 < left + (1 - _MARGIN) * width
             and top + _MARGIN * height < (y0 + y1) / 2 < top + (1 - _MARGIN) * height
-        ):
-            middle = (x0 + x1) / 2 / size[0], (y0 + y1) / 2 / size[1]
-            if _window(middle, size) != (left, top, width, height):
-                self._set_window(middle)
+        ) and _window(middle, size) != (left, top, width, height):
+            self._set_window(middle)
 
 
 def _window(centre: tuple[float, float] | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -367,20 +366,34 @@ class _Detector:
         joined, found = not self._static and self._is_joined(image), []
         if self._pictures_alone >= _ALONE - _SETTLING and not joined:
             found = self._one.faces(image)
+        by_one = bool(found)
         if not found or self._pictures_alone < _ALONE:
             if self._pictures_alone >= _ALONE:
                 self._all.forget()  # the face has moved since it was last used
             found = self._all.faces(image)
         is_alone = len(found) == 1 and not self._static and not joined
-        self._pictures_alone = self._pictures_alone + 1 if is_alone else 0
+        # What the whole picture no longer shows to the one graph, the other may still follow.
+        alone = self._pictures_alone + 1 if is_alone else 0
+        self._pictures_alone = alone if by_one else min(alone, _ALONE - 1)
         return [_in_px(face.landmark, image) for face in found]
 
-    def widest_px(self, image: Image) -> float:
-        """Return the width of the widest face in the last whole picture searched; 0: none.
+    def widest_px(self, image: Image, apart_from: tuple[float, float]) -> float:
+        """Return the width of the widest other face in the last whole picture searched; 0: none.
 
         One of `_SEARCH` pictures is searched. The detector is not for single pictures.
+
+        Args:
+            image: the whole picture.
+            apart_from: the middle of the followed face, as shares of the picture. Its own box is up
+                to 1.7 times as wide as its mesh if it is small.
         """
-        widths = [one.location_data.relative_bounding_box.width for one in self._whole.found()]
+        x, y = apart_from
+        boxes = [one.location_data.relative_bounding_box for one in self._whole.found()]
+        widths = [
+            box.width
+            for box in boxes
+            if not (0 < x - box.xmin < box.width and 0 < y - box.ymin < box.height)
+        ]
         self._windows += 1
         if self._windows % _SEARCH == 0:
             self._whole.begin(image)

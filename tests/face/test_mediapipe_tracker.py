@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -18,7 +20,7 @@ from reenact.config import TrackingSettings
 from reenact.errors import ModelError
 from reenact.face.face_search import refine_face
 from reenact.face.geometry import face_box
-from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.face.mediapipe_tracker import MediaPipeTracker, _Detector
 from reenact.types import Frame, Image
 from support.faces import portrait, portrait_landmarks
 from support.obs.studio import display
@@ -473,3 +475,13 @@ def test_the_actor_of_a_real_clip_is_followed_again_once_somebody_has_passed(
     assert len(usual) == 25
     assert len(after) == 10, places
     assert np.abs(np.array(after) - usual[-1]).max() < 40, places
+
+
+def test_the_followed_face_is_not_the_nearer_one_that_ends_a_window() -> None:
+    """Its own box is wider than its mesh. A far actor was lost every half second."""
+    box = SimpleNamespace(xmin=0.45, ymin=0.4, width=0.13, height=0.2)
+    seen = SimpleNamespace(location_data=SimpleNamespace(relative_bounding_box=box))
+    detector: Any = SimpleNamespace(_windows=0, _whole=SimpleNamespace(found=lambda: [seen]))
+    picture = np.zeros((360, 640, 3), np.uint8)
+    assert _Detector.widest_px(detector, picture, (0.5, 0.5)) == 0
+    assert _Detector.widest_px(detector, picture, (0.2, 0.5)) == pytest.approx(83.2)
