@@ -131,7 +131,7 @@ def usual(people: People) -> Array:
     return np.array([[1, 0, (WIDTH - width) / 2], [0, 1, HEIGHT - height]], np.float32)
 
 
-# ---------------------------------------------------------------- what spoils the picture
+# What spoils the picture
 
 
 def dark(image: Image, rng: np.random.Generator, photons: float, read: float) -> Image:
@@ -208,7 +208,7 @@ def microphone(image: Image, mouth: Array, size: float) -> Image:
     return result
 
 
-# ---------------------------------------------------------------- scenes
+# Scenes
 
 
 def cameras(seed: int = 1) -> dict[str, Camera]:
@@ -335,7 +335,7 @@ def scenes(people: People, other: People, points: Array) -> dict[str, Iterator[S
     }
 
 
-# ---------------------------------------------------------------- runs and figures
+# Runs and figures
 
 
 @dataclass(frozen=True)
