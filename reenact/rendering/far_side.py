@@ -49,6 +49,23 @@ _STRETCHED_DILATION: Final = np.ones((5, 5), np.uint8)
 _HAIR_DILATION: Final = np.ones((21, 21), np.uint8)
 """Kernel, in cells, that extends the mirror image beyond the face's outline, into the hair."""
 
+_COVERED: Final = (0.2, 0.5)
+"""By how much more than the mirror image a photo differs from skin, as a logarithm, where hair or
+wall may be in front of it, and where it is."""
+
+_DARK: Final = 8.0
+"""Grey levels that are added to colours, because ratios of dark ones are noise."""
+
+_COVERED_RIM: Final = np.ones((1, 9), np.uint8)
+"""Kernel, in cells, that erodes the face to where something dark is a shadow rather than hair."""
+
+_COVERED_DILATION: Final = np.ones((5, 5), np.uint8)
+"""Kernel, in cells, that dilates what is in front of the skin."""
+
+_COVERED_TURN: Final = (2 * _TURNED_BACK, 4 * _TURNED_BACK)
+"""Sine of the angle by which a face has turned back, from which the mirror image begins to replace
+that, and from which it does."""
+
 _HIDING_TURN: Final = (0.05, 0.2)
 """Sine of the yaw, towards the photo's side, from which hair and ear of the far side begin to be
 hidden behind the face, and from which they are."""
@@ -161,28 +178,72 @@ def _light_ratio(picture: Image, landmarks: Array, pose: Pose) -> Array:
     return np.asarray(np.clip(far_light / np.maximum(near_light, 1), *_LIGHT_BOUNDS), np.float32)
 
 
-def far_share(maps: Array, mirror: Array, landmarks: Array, pose: Pose, turn: float) -> Array:
+def covered_cheek(reference: Reference, mirror: Reference) -> NDArray[np.uint8]:
+    """Return which cells of a photo show hair or wall at the rim of its far cheek, (side, side).
+
+    The landmarks of that rim are guessed. A head that turns back would stretch what is there.
+
+    Args:
+        reference: the photo.
+        mirror: its `mirror_image`.
+    """
+    side, poses = reference.side_px // MAP_STEM, (mirror.pose, reference.pose)
+    points = mirror.landmarks, reference.landmarks
+    maps = head_mesh().maps(*points, reference.side_px, side, poses=poses)
+    flow = sources(np.ascontiguousarray(maps[..., FLOW]))
+    photo, flipped = (
+        np.asarray(cv2.resize(one.person, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+        for one in (reference, mirror)
+    )
+    skin = _far_skin(maps, reference.pose)
+    rim = skin * (cv2.erode(maps[..., MapChannel.SKIN], _COVERED_RIM) == 0)
+    rim *= maps[..., MapChannel.ATLAS_Y] > 0  # a fringe stays
+    odd, mirror_odd = (_unlike_skin(one, skin) for one in (photo, warp_image(flipped, flow)))
+    low, high = _COVERED
+    covered = rim * np.clip((odd - mirror_odd - low) / (high - low), 0, 1)
+    return np.asarray(cv2.dilate(covered * 255, _COVERED_DILATION), np.uint8)
+
+
+def _unlike_skin(picture: Image, skin: Array) -> Array:
+    """Return by what factor cells of a picture differ from most of its skin, as its logarithm."""
+    colours = np.log(picture[..., :3] + np.float32(_DARK))
+    if skin.any():
+        colours -= np.median(colours[skin > 0], axis=0)
+    return np.asarray(np.abs(colours).mean(axis=-1), np.float32)
+
+
+def _far_skin(maps: Array, reference: Pose) -> Array:
+    """Return which cells show skin of a reference's far side, float32 (side, side), 0 or 1."""
+    is_far = maps[..., MapChannel.ATLAS_X] * yaw_sine(reference.rotation) < 0
+    return np.asarray(maps[..., MapChannel.SKIN] * is_far)
+
+
+def far_share(
+    maps: Array, mirror: Array, landmarks: Array, poses: tuple[Pose, Pose], covered: Array
+) -> Array:
     """Return the share of the mirror image in each cell, float32 (side, side), 0 to 1.
 
     Args:
         maps: the photo's, see `HeadMesh.maps`.
         mirror: those of its mirror image.
         landmarks: driven ones, (478, 3), in the network's px.
-        pose: their pose.
-        turn: from `remaining_turn`.
+        poses: poses of the photo and the drive.
+        covered: where its `covered_cheek` is drawn.
     """
     density, mirror_density = _density(maps), _density(mirror)
+    # Px of hair or wall are none of the cheek's.
+    gone = covered * np.float32(ramp(_turned_back(*poses), *_COVERED_TURN))
+    density = np.minimum(density, density * (1 - gone))
     low, high = _STRETCHED
-    stretched = np.clip((high - density) / (high - low), 0, 1)
-    skin = maps[..., MapChannel.SKIN]
-    share = stretched * np.clip((mirror_density - density) / _MIN_GAIN, 0, 1) * skin
+    stretched = np.clip((high - density) / (high - low), 0, 1) * _far_skin(maps, poses[0])
+    share = stretched * np.clip((mirror_density - density) / _MIN_GAIN, 0, 1)
     above_chin, above_lobes = (
-        _above(landmarks[at, :2], pose, len(share)) for at in (CHIN, NOSE_BASE)
+        _above(landmarks[at, :2], poses[1], len(share)) for at in (CHIN, NOSE_BASE)
     )
-    hair = np.float32(1 - ramp(turn, *_HIDING_TURN)) * above_lobes
-    hair_share = hair * cv2.dilate(share, _HAIR_DILATION) * (1 - skin)
-    share = np.maximum(cv2.dilate(share, _STRETCHED_DILATION), hair_share)
-    return np.asarray(cv2.blur(share * above_chin, _BLUR), np.float32)
+    hair = above_lobes * np.float32(1 - ramp(remaining_turn(*poses), *_HIDING_TURN))
+    hair_share = hair * cv2.dilate(share, _HAIR_DILATION) * (1 - maps[..., MapChannel.SKIN])
+    spread = np.maximum(cv2.dilate(share, _STRETCHED_DILATION), hair_share)
+    return np.asarray(cv2.blur(spread * above_chin, _BLUR), np.float32)
 
 
 def _above(point: Array, pose: Pose, side: int) -> Array:
@@ -222,7 +283,7 @@ def drawn_cheek(maps: Array, face: NDArray[np.uint8]) -> Array:
 
     Args:
         maps: the photo's.
-        face: from `photographed_face`.
+        face: from `photographed_face` or `covered_cheek`.
     """
     moved = warp_image(face, sources(np.ascontiguousarray(maps[..., FLOW])))
     return np.asarray(moved * np.float32(1 / 255))

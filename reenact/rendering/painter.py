@@ -13,13 +13,13 @@ from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.far_side import (
     behind_face,
+    covered_cheek,
     drawn_cheek,
     far_share,
     is_turned,
     mirror_image,
     own_hair,
     photographed_face,
-    remaining_turn,
     stray_cheek,
     turns_back,
 )
@@ -75,6 +75,7 @@ class Painter:
             mirror = mirror_image(reference)
             face = photographed_face(reference)
             self._mirror = mirror, enlarged(mirror.person), face
+            self._covered = covered_cheek(reference, mirror)
             self._behind = behind_face(face, len(reference.person))
             self._behind_face = self._without_face(reference.person)
 
@@ -109,13 +110,14 @@ class Painter:
         if self._mirror is not None and turns_back(reference.pose, pose):
             mirror, fine, face = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
-            turn = remaining_turn(reference.pose, pose)
-            share = far_share(maps, mirror_maps, drive, pose, turn) * np.squeeze(self._edge_fade)
+            poses = reference.pose, pose
+            covered = drawn_cheek(maps, self._covered)
+            share = far_share(maps, mirror_maps, drive, poses, covered)
+            share *= np.squeeze(self._edge_fade)
             alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
             cheek = drawn_cheek(maps, face)
             behind = warp_image(self._behind_face, reduced(source))
             behind_alpha = np.asarray(cv2.extractChannel(behind, 3), np.uint8)
-            poses = reference.pose, pose
             stray = self._stray = stray_cheek(maps, cheek, drive, poses, behind_alpha)
             person = np.asarray(cv2.blendLinear(behind, person, stray, 1 - stray), np.uint8)
             if share.any():

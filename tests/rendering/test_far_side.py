@@ -17,7 +17,7 @@ from reenact.face.geometry import (
 )
 from reenact.face.topology import CHIN, NOSE_BASE, OVAL
 from reenact.models.warp_unet_inputs import FLOW, MapChannel
-from reenact.rendering.far_side import far_share, mirror_image
+from reenact.rendering.far_side import covered_cheek, far_share, mirror_image
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, move_person
 from reenact.rendering.painter import Painter
@@ -27,6 +27,7 @@ Colour = tuple[int, int, int]
 
 SIZE = 256
 NEAR, FAR, MARK, WALL = (180, 120, 90), (150, 110, 110), (0, 0, 0), (20, 20, 200)
+HAIR = (0, 255, 0)
 CHEEKS = (50, 280)
 """Landmarks on the cheek to the left and to the right in the picture."""
 
@@ -78,6 +79,41 @@ def test_a_head_as_its_photo_shows_it_is_drawn_from_the_photo_alone(away_deg: fl
     shown = brightness_of_cheeks(photo_of(turned(away_deg)), away_deg)
     assert min(shown) < 20
     assert max(shown) > 140
+
+
+def with_hair_in_front(away_deg: float, *, near: bool) -> Reference:
+    """Return a turned head with hair in front of the outermost 6 px of one of its cheeks."""
+    pose = turned(away_deg)
+    photo, x = photo_of(pose), to_image(canonical_face(), pose)[:, 0]
+    side = np.sign(yaw_sine(pose.rotation)) * (1 if near else -1)
+    photo.person[138:200, side * np.arange(SIZE) > (side * x).max() - 6] = *HAIR, 255
+    return photo
+
+
+@pytest.mark.parametrize("away_deg", [30, -30])
+def test_hair_in_front_of_the_far_cheek_is_not_smeared_over_a_head_that_turns_back(
+    away_deg: float,
+) -> None:
+    frontal = to_image(canonical_face(), turned(0))
+    painter = Painter(with_hair_in_front(away_deg, near=False))
+    picture = painter.paint(frontal, turned(0))[0].astype(int)
+    face = cv2.erode(region_mask(frontal, OVAL, SIZE), np.ones((5, 5), np.uint8)) > 127
+    assert (picture[face, 1] - picture[face, 0]).max() < 80  # 255 is hair, negative skin
+
+
+@pytest.mark.parametrize("away_deg", [20, -30])
+def test_hair_in_front_of_the_near_cheek_makes_no_difference_to_the_far_one(
+    away_deg: float,
+) -> None:
+    near, far, none = (
+        int(covered_cheek(photo, mirror_image(photo)).astype(int).sum())
+        for photo in (
+            with_hair_in_front(away_deg, near=True),
+            with_hair_in_front(away_deg, near=False),
+            photo_of(turned(away_deg)),
+        )
+    )
+    assert near <= none < far / 2
 
 
 def test_all_layers_of_a_mirror_image_are_mirrored_at_the_same_column() -> None:
@@ -134,15 +170,27 @@ FACE, BESIDE = (slice(50, 78), slice(50, 78)), (slice(50, 78), slice(95, 97))
 """Cells in a face of 48×48 cells, and in hair and neck beside it."""
 
 
-def share_of_mirror(*, turn: float = 0.0, nose_row: float = 125.0, roll_deg: float = 0.0) -> Array:
-    """Return the share of the mirror image of a face that the photo hardly shows."""
+def share_of_mirror(
+    *, turn: float = 0.0, nose_row: float = 125.0, roll_deg: float = 0.0, far_end: int = 128
+) -> Array:
+    """Return the share of the mirror image of a face that the photo hardly shows.
+
+    Args:
+        turn: sine of the driven yaw, towards the photo's side.
+        nose_row: of the base of the nose.
+        roll_deg: of the drive.
+        far_end: first column of the near side.
+    """
+    photo, drive = turned(20), turned(float(np.rad2deg(np.arcsin(turn))), roll_deg=roll_deg)
     mirror = np.zeros((128, 128, max(MapChannel) + 1), np.float32)
     mirror[40:88, 40:88, MapChannel.SKIN] = 1
+    is_near = np.arange(128) >= far_end
+    mirror[..., MapChannel.ATLAS_X] = np.where(is_near, 1, -1) * yaw_sine(photo.rotation)
     maps = mirror.copy()
     maps[..., FLOW] = -np.linspace(-1, 1, 128, dtype=np.float32)[None, :, None]  # all one column
     landmarks = np.full((478, 3), 250, np.float32)
     landmarks[NOSE_BASE, :2] = 2 * 64, 2 * nose_row
-    return far_share(maps, mirror, landmarks, turned(0, roll_deg=roll_deg), turn)
+    return far_share(maps, mirror, landmarks, (photo, drive), np.zeros((128, 128), np.float32))
 
 
 def test_the_face_hides_hair_of_the_far_side_until_it_is_nearly_frontal() -> None:
@@ -151,6 +199,12 @@ def test_the_face_hides_hair_of_the_far_side_until_it_is_nearly_frontal() -> Non
     assert frontal[FACE].min() > 0.9
     assert frontal[BESIDE].min() > 0.4
     assert turned_away[BESIDE].max() < 0.15
+
+
+def test_the_near_side_is_never_mirrored() -> None:
+    share = share_of_mirror(far_end=64)
+    assert share[50:78, 40:58].min() > 0.6
+    assert share[50:78, 74:].max() < 1e-6
 
 
 def test_beside_the_face_nothing_is_mirrored_below_the_ears() -> None:
