@@ -243,9 +243,17 @@ def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
         signal.signal(signal.SIGHUP, inherited)
 
 
+def is_written(partial: Path) -> bool:
+    """Return whether a run writes this file; while it starts, it only tries the name."""
+    try:
+        return partial.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def let_it_write(process: subprocess.Popen[str], partial: Path) -> None:
     """Wait until a run has started to write its file, and a little longer."""
-    until(lambda: partial.exists() or process.poll() is not None, timeout_s=120.0)
+    until(lambda: is_written(partial) or process.poll() is not None, timeout_s=120.0)
     time.sleep(1.5)
 
 
@@ -280,7 +288,7 @@ def test_a_run_can_be_ended_after_its_stderr_was_closed(tmp_path: Path) -> None:
     with start_endless(tmp_path, *looped) as process:
         try:
             assert process.stderr is not None
-            until(partial.exists, timeout_s=120.0)
+            until(lambda: is_written(partial), timeout_s=120.0)
             process.stderr.close()
             let_it_write(process, partial)  # its progress line fails meanwhile
             process.send_signal(signal.SIGINT)
