@@ -363,10 +363,13 @@ def _draw_shut(
         source: the person's source map, in px of the `enlarged` picture.
         drive: (478, 3) driven landmarks, in the network's px.
     """
+    is_open = reference.teeth_end is not None
+    if not (is_open or maps[..., MapChannel.SHUT].any()):
+        return
     closed = np.asarray(cv2.dilate(maps[..., MapChannel.SHUT], _AROUND), np.float32)
     closed = np.maximum(closed, maps[..., MapChannel.SHUT_LIDS])
     lips = np.zeros_like(closed)
-    if reference.teeth_end is not None:
+    if is_open:
         lips[:] = cv2.dilate(maps[..., MapChannel.MOUTH], _AROUND, iterations=2)
     if not (closed.any() or lips.any()):
         return
