@@ -279,17 +279,19 @@ def _similarity(
     Returns:
         The (2, 3) affine, and how many of the points agree with it.
     """
-    fit, x, y = guess, start.astype(np.float64), end.astype(np.float64)
+    # As complex numbers, points are turned and scaled by a product.
+    x, y = (points.astype(np.float64).view(np.complex128)[:, 0] for points in (start, end))
+    turn, shift = complex(guess[0, 0], guess[1, 0]), complex(guess[0, 2], guess[1, 2])
+    prior = _STIFFNESS * iod_px**2
     for share in _TOLERANCES:
-        error = ((x @ fit[:, :2].T + fit[:, 2] - y) ** 2).sum(axis=1) / (share * iod_px) ** 2
+        error = np.abs(turn * x + shift - y) ** 2 / (share * iod_px) ** 2
         weight = 1 / (1 + error) ** 2
         weight /= weight.sum()
         middle, there = weight @ x, weight @ y
-        from_middle, from_there = x - middle, y - there
-        prior = _STIFFNESS * iod_px**2
-        spread = weight @ (from_middle**2).sum(axis=1) + prior
-        a = (weight @ (from_middle * from_there).sum(axis=1) + prior) / spread
-        b = weight @ (from_middle[:, 0] * from_there[:, 1] - from_middle[:, 1] * from_there[:, 0])
-        turn = np.array([[a, -b / spread], [b / spread, a]])
-        fit = np.column_stack([turn, there - turn @ middle])
-    return fit, int((error < 1).sum())
+        from_middle = x - middle
+        weighted = weight * from_middle
+        spread = np.vdot(weighted, from_middle).real + prior
+        turn = (np.vdot(weighted, y - there) + prior) / spread
+        shift = there - turn * middle
+    a, b = turn.real, turn.imag
+    return np.array([[a, -b, shift.real], [b, a, shift.imag]]), int((error < 1).sum())

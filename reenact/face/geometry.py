@@ -208,9 +208,8 @@ def further_turn(start: Pose, end: Pose) -> float:
 
 def face_box(points: Array) -> tuple[float, float, float, float]:
     """Return (left, top, right, bottom) px of the landmarks of the skin."""
-    low = points[:N_SKIN, :2].min(axis=0)
-    high = points[:N_SKIN, :2].max(axis=0)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+    across, down = points[:N_SKIN, :2].T.copy()  # contiguous: a quarter of the time
+    return float(across.min()), float(down.min()), float(across.max()), float(down.max())
 
 
 MAX_SHIFT: Final = 0.5
@@ -240,6 +239,8 @@ def choose_face(
             are fewer.
         followed: one of them; `largest` and `centre` stay with it unless another is clearly better.
     """
+    if len(faces) == 1:
+        return faces[0]
     if rule.isdigit():
         in_order = sorted(faces, key=lambda points: float(points[:, 0].mean()))
         return in_order[min(int(rule), len(in_order) - 1)]
@@ -354,6 +355,12 @@ _EDGE: Final = 9
 """Width, in these rows and columns, of the line along an outline that counts as covered as well, so
 that nothing shows between lids and lips that meet."""
 
+_COVERAGE: Final = np.round(np.arange(_FINER**2 + 1) * 255 / _FINER**2).astype(np.uint8)
+"""Coverage of a px by how many of its parts are covered."""
+
+_ALL_BYTES: Final = 0x0101010101010101
+"""A factor by which the upper byte of a number becomes the sum of all of its bytes."""
+
 
 def filled_outline(outline: Array, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return how much of each px an outline, (N, 2) px, covers: uint8 (H, W), 255: all of it.
@@ -362,21 +369,20 @@ def filled_outline(outline: Array, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     edges in steps of a px.
     """
     canvas = np.zeros(shape, np.uint8)
-    size = np.array(shape[1::-1])
-    first = np.clip(np.floor(outline.min(axis=0)).astype(int) - 1, 0, size)
-    width, height = (
-        np.clip(np.ceil(outline.max(axis=0)).astype(int) + 2, 0, size) - first
-    ).tolist()
-    if width <= 0 or height <= 0:
+    (left, top), (right, bottom) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+    x0, y0 = max(math.floor(left) - 1, 0), max(math.floor(top) - 1, 0)
+    x1, y1 = min(math.ceil(right) + 2, shape[1]), min(math.ceil(bottom) + 2, shape[0])
+    if x1 <= x0 or y1 <= y0:
         return canvas
+    width, height = x1 - x0, y1 - y0
     fine = np.zeros((height * _FINER, width * _FINER), np.uint8)
-    points = (outline - first + 0.5) * _FINER - 0.5
+    points = (outline - (x0, y0) + 0.5) * _FINER - 0.5
     edge = [np.round(points * 16).astype(np.int32)]
-    cv2.fillPoly(fine, edge, (255,), cv2.LINE_8, 4)
-    cv2.polylines(fine, edge, True, (255,), _EDGE, cv2.LINE_8, 4)
-    x, y = first.tolist()
-    covered = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
-    canvas[y : y + height, x : x + width] = covered
+    cv2.fillPoly(fine, edge, (1,), cv2.LINE_8, 4)
+    cv2.polylines(fine, edge, True, (1,), _EDGE, cv2.LINE_8, 4)
+    # The eight bytes of a px's row are summed as one number, in a third of the time of a resize.
+    rows = fine.view(np.int64).reshape(height, _FINER, width).sum(axis=1)
+    canvas[y0:y1, x0:x1] = _COVERAGE.take(rows * _ALL_BYTES >> 56)
     return canvas
 
 

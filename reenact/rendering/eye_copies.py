@@ -17,7 +17,7 @@ from reenact.face.aperture import LEFT_EYE, RIGHT_EYE, Opening
 from reenact.face.geometry import region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.models.warp_unet_inputs import IRIS_FLOW, WHITES_FLOW, MapChannel
-from reenact.rendering.mesh_warp import enlarged_box, warp_image
+from reenact.rendering.mesh_warp import enlarged_box, positions, warp_image
 from reenact.rendering.openings import EYES, LID_LOOPS, MIN_PX, iris_radius
 from reenact.types import Array, Image
 
@@ -171,11 +171,9 @@ class EyeCopies:
             resized = cv2.resize(np.ascontiguousarray(channels[cells]), box.shape[1::-1])
             return np.asarray(resized, np.float32)
 
-        places = np.moveaxis(np.mgrid[pixels][::-1], 0, -1) - np.array(self.corner)
+        places = positions(len(person))[pixels] - np.array(self.corner, np.float32)
         whites, irises = (
-            warp_image(
-                picture, (fine(maps[..., flow]) * (len(person) / 2) + places).astype(np.float32)
-            )
+            warp_image(picture, cv2.scaleAdd(fine(maps[..., flow]), len(person) / 2, places))
             for picture, flow in ((self.whites, WHITES_FLOW), (self.irises, IRIS_FLOW))
         )
         low, high = (self.edge * distance for distance in _SOFT_EDGE)

@@ -403,13 +403,16 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     corner = pixels[0].start, pixels[1].start
     zoom = len(person) / reference.side_px
     dim = 1.0 if reference.teeth_end is None else dimming(reference.mouth, drive, pose)
+    if dim == 1 and not channels[0].any():
+        return
+    mouth = within_lips(drive, corner, zoom, box)
     if dim < 1:
-        dim_mouth(box, corner, drive, zoom=zoom, dim=dim)
+        dim_mouth(box, mouth, dim)
     if not channels[0].any():
         return
     unseen, inside = (cv2.resize(channel[cells], box.shape[1::-1]) for channel in channels)
-    # Cells at the lips are covered in part; `draw_mouth` clips the result at the lips' outline.
-    share = unseen / np.maximum(inside, 1e-3)
+    # Cells at the lips are covered in part; the result is clipped at the lips' outline.
+    share = unseen / np.maximum(inside, 1e-3) * mouth
     poses = reference.pose, pose
     teeth = place_teeth(reference.landmarks, drive, poses, reference.teeth_end)
     draw_mouth(box, share, corner, drive, teeth, colours=reference.mouth, zoom=zoom)

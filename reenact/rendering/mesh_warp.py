@@ -144,7 +144,7 @@ def sources(flow: Array, zoom: int = 1) -> Array:
     They are multiplied by `zoom`, for a picture that has so many px for each of these.
     """
     size = len(flow)
-    return np.asarray(cv2.scaleAdd(flow, size * zoom / 2, _positions(size, zoom)), np.float32)
+    return np.asarray(cv2.scaleAdd(flow, size * zoom / 2, positions(size, zoom)), np.float32)
 
 
 def enlarged_box(
@@ -165,7 +165,7 @@ def warp_image(image: Image, source: Array, method: int = cv2.INTER_LINEAR) -> I
 
 
 @lru_cache(maxsize=4)
-def _positions(size: int, zoom: int) -> Array:
+def positions(size: int, zoom: int = 1) -> Array:
     """Return x and y of each pixel, multiplied by `zoom`, (size, size, 2)."""
     axis = np.arange(size, dtype=np.float32) * zoom
     return np.stack(np.meshgrid(axis, axis), axis=-1)

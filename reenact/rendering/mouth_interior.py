@@ -364,19 +364,15 @@ def _mean_light(face: Array, pose: Pose, shade: Array) -> float:
     return float((light.mean(axis=2) * opening).sum() / max(float(opening.sum()), 1e-6))
 
 
-def dim_mouth(
-    box: Image, corner: tuple[int, int], drive: Array, *, zoom: float, dim: float
-) -> None:
+def dim_mouth(box: Image, mouth: Array, dim: float) -> None:
     """Darken a photo's own inside of a mouth in a part of a picture, in place.
 
     Args:
         box: uint8 (H, W, 4) RGBA.
-        corner: row and column of the box in the picture, px.
-        drive: (478, 3) driven landmarks, in the network's px.
-        zoom: px of the picture for each px of the network.
+        mouth: (H, W), from `within_lips`.
         dim: its brightness, see `dimming`.
     """
-    share = within_lips(drive, corner, zoom, box) * np.float32(1 - dim)
+    share = mouth * np.float32(1 - dim)
     box[:] = cv2.blendLinear(np.full_like(box, (0, 0, 0, 255)), box, share, 1 - share)
 
 
@@ -400,7 +396,7 @@ def draw_mouth(
 
     Args:
         box: uint8 (H, W, 4) RGBA.
-        unseen: float32 (H, W), 0 to 1, 1 where the reference does not show the mouth's inside.
+        unseen: float32 (H, W), 0 to 1, 1 inside of the mouth where the reference does not show it.
         corner: row and column of the box in the picture, px.
         drive: (478, 3) driven landmarks, in the network's px.
         teeth: from `place_teeth`, likewise.
@@ -430,8 +426,7 @@ def draw_mouth(
     light = cv2.resize(_light_between(opening, teeth[0].px_per_mm, colours.shade), size)
     lit = np.float32(colours.exposure) * light * inside
     filled = cv2.cvtColor(below_white(lit), cv2.COLOR_RGB2RGBA)
-    share = unseen * within_lips(drive, corner, zoom, box)
-    box[:] = cv2.blendLinear(filled, box, share, 1 - share)
+    box[:] = cv2.blendLinear(filled, box, unseen, 1 - unseen)
 
 
 def _behind_teeth(

@@ -214,42 +214,35 @@ class DrivenEye:
     """
 
     def __init__(self, faces: tuple[Array, Array], eye: int, poses: tuple[Pose, Pose]) -> None:
-        self._faces = faces
-        edges, self._iris = EYES[eye]
+        edges, iris = EYES[eye]
         self._rest, self._driven = (Opening(face, edges) for face in faces)
         self._growth = growth(self._rest, *poses)
+        self._radius = iris_radius(faces[0], iris)
+        self._start, end = (
+            opening.measure(face[iris[:1], :2])[0]
+            for opening, face in zip((self._rest, self._driven), faces, strict=True)
+        )
+        self._end = end / np.array(self._growth, np.float32)
+        rest_px = self._rest.height() * self._growth[1]
+        self._opened = self._driven.height() / max(rest_px, MIN_PX)
 
     def trust(self) -> float:
         """Return 0 if the lids almost meet, so that `between_lids` draws them, else up to 1."""
-        return ramp(self._opened(), _CLOSED, 2 * _CLOSED)
+        return ramp(self._opened, _CLOSED, 2 * _CLOSED)
 
     def iris(self, places: Array) -> tuple[Array, Array]:
         """Return the sources of places in an iris, and their distances from its middle, radii.
 
         The iris moves as a disc, and what lies up to `_LIMBUS` radii from its middle moves with it.
         """
-        start, end = self._middles()
-        moved = self._driven.measure(places) / np.array(self._growth, np.float32) - end
-        distance = np.hypot(*moved.T) / iris_radius(self._faces[0], self._iris)
-        return self._rest.places(*(start + moved).T), np.asarray(distance, np.float32)
+        moved = self._driven.measure(places) / np.array(self._growth, np.float32) - self._end
+        distance = np.hypot(*moved.T) / self._radius
+        return self._rest.places(*(self._start + moved).T), np.asarray(distance, np.float32)
 
     def moved(self) -> float:
         """Return how far an eye differs from the reference's in gaze or opening, 0 to 1."""
-        start, end = self._middles()
-        shift = float(np.hypot(*(end - start))) / iris_radius(self._faces[0], self._iris)
-        return ramp(max(shift, abs(self._opened() - 1)), *_MOVED_EYE)
-
-    def _middles(self) -> tuple[Array, Array]:
-        """Return the middle of the iris in both eyes, (2,) along and across, at one scale."""
-        start, end = (
-            eye.measure(face[self._iris[:1], :2])[0]
-            for eye, face in zip((self._rest, self._driven), self._faces, strict=True)
-        )
-        return start, end / np.array(self._growth, np.float32)
-
-    def _opened(self) -> float:
-        """Return the driven eye's opening, as a multiple of the reference's."""
-        return self._driven.height() / max(self._rest.height() * self._growth[1], MIN_PX)
+        shift = float(np.hypot(*(self._end - self._start))) / self._radius
+        return ramp(max(shift, abs(self._opened - 1)), *_MOVED_EYE)
 
     def between_lids(self, places: Array, cell_px: float) -> tuple[Array, Array]:
         """Return the sources of places around meeting lids, so that the line between is smooth.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.body_field import moved_from
+from reenact.face.geometry import face_box
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.far_side import (
@@ -204,27 +205,30 @@ def _stretch_to_edges(maps: Array, inside: Inside, landmarks: Array) -> None:
     """
     end = len(maps) - 1
     rows, columns = (part.indices(end + 1) for part in inside)
-    (left, _), (right, chin) = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    left, _, right, chin = face_box(landmarks)
     down, across = maps[..., MapChannel.FLOW_Y], maps[..., MapChannel.FLOW_X].T
-    down -= _beyond(down, rows[1] - 1, chin, least=_LIFTED_SHARE * len(maps))
-    across -= _beyond(across, columns[1] - 1, right)
-    across[::-1] += _beyond(-across[::-1], end - columns[0], end - left)
+    _end_in(down, rows[1] - 1, chin, least=_LIFTED_SHARE * len(maps))
+    _end_in(across, columns[1] - 1, right)
+    _end_in(across[::-1], end - columns[0], end - left, direction=-1)
 
 
-def _beyond(flow: Array, last: int, face: float, least: float = 1.0) -> Array:
-    """Return what to subtract from a flow along the rows, (side, side), so that it ends in a row.
+def _end_in(
+    flow: Array, last: int, face: float, *, least: float = 1.0, direction: float = 1.0
+) -> None:
+    """Change a flow along the rows, (side, side), so that it ends in a row; in place.
 
     Args:
         flow: in halves of the side.
         last: the row.
         face: the row in which the face ends.
         least: minimum height of what is stretched, unless the face is nearer.
+        direction: -1 if the flow is positive towards the first row.
     """
-    half = len(flow) / 2
+    half = np.float32(direction * len(flow) / 2)
     excess = np.maximum(flow[last] * half, 0)
     if not excess.any():
-        return np.zeros_like(flow)
+        return
     rows = np.arange(len(flow), dtype=np.float32)[:, None]
     strip = np.minimum(np.maximum(excess, least), max(last - face, 1))
     depth = np.maximum(rows + flow * half - (last - strip), 0)
-    return np.asarray(depth * (excess / (strip + excess)) / half, np.float32)
+    flow -= depth * (excess / (strip + excess)) / half

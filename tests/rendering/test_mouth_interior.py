@@ -28,6 +28,7 @@ from reenact.rendering.mouth_interior import (
     dimming,
     draw_mouth,
     place_teeth,
+    within_lips,
 )
 from reenact.rendering.openings import teeth_end_of
 from reenact.types import Array, Image, Pose
@@ -82,6 +83,7 @@ def draw(
 ) -> None:
     """Draw the inside of a mouth into a box of a picture."""
     upper, lower = rows(drive)
+    unseen = unseen * within_lips(drive, corner, zoom, box)
     draw_mouth(box, unseen, corner, drive, (lower, upper), colours=colours_of(light), zoom=zoom)
 
 
@@ -343,7 +345,7 @@ def test_the_teeth_of_a_photo_are_darker_between_narrower_lips() -> None:
     assert (same, wider) == pytest.approx((1, 1), abs=0.01)
     assert 0.5 < narrower < 0.95
     box = np.full((256, 256, 4), 200, np.uint8)
-    dim_mouth(box, (0, 0), face(0.05), zoom=1, dim=narrower)
+    dim_mouth(box, within_lips(face(0.05), (0, 0), 1, box), narrower)
     inside = filled_outline(face(0.05)[list(LIPS_INNER), :2], (256, 256)) == 255
     np.testing.assert_allclose(box[inside, :3], 200 * narrower, atol=2)
     assert (box[..., 3] >= 199).all()
