@@ -14,6 +14,7 @@ from typing import Final
 from reenact.live.clock import Clock
 from reenact.live.slot import Slot
 from reenact.sinks.fanout import SinkSet
+from reenact.sinks.watermark import watermarked
 from reenact.stats import Recorder
 from reenact.types import Frame
 
@@ -75,7 +76,7 @@ class Emitter:
         while not self._output.closed_by_user:
             new = self._slot.take(max(0.0, interval_end_s - self._now_s()))
             if new is not None:
-                last = new.frame
+                last = self._marked(new.frame)
             if last is not None:
                 picture = replace(last, time_s=self._now_s(), index=index, captured_s=last.time_s)
                 self._write(picture, new)
@@ -98,12 +99,18 @@ class Emitter:
         while not self._output.closed_by_user:
             item = self._slot.take()
             assert item is not None  # without a timeout there is an item or the end
+            picture = self._marked(item.frame)
             if self._output.live:
                 now_s = self._now_s()
                 if start_s is None or now_s > start_s + item.frame.time_s + _MAX_LAG_S:
                     start_s = now_s - item.frame.time_s
                 self._slot.pause(max(0.0, start_s + item.frame.time_s - now_s))
-            self._write(item.frame, item)
+            self._write(picture, item)
+
+    def _marked(self, picture: Frame) -> Frame:
+        """Return a picture with the watermark."""
+        with self._recorder.timer.step("mark"):
+            return replace(picture, image=watermarked(picture.image))
 
     def _write(self, picture: Frame, item: Rendered | None) -> None:
         """Write a picture, and count the item that it is made from; None: it is a repetition."""

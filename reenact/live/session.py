@@ -463,8 +463,6 @@ class Session(ClosesOnExit):
             log.info("The target is drawn at %d px again.", size_px)
 
     def _hand_on(self, picture: Frame, captured_s: float | None) -> None:
-        with self.recorder.timer.step("mark"):
-            picture = replace(picture, image=watermarked(picture.image))
         try:
             replaced = self._rendered.put(Rendered(picture, captured_s, self.presenter.follows))
         except Closed:

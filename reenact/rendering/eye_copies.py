@@ -172,10 +172,11 @@ class EyeCopies:
             return np.asarray(resized, np.float32)
 
         places = positions(len(person))[pixels] - np.array(self.corner, np.float32)
-        whites, irises = (
-            warp_image(picture, cv2.scaleAdd(fine(maps[..., flow]), len(person) / 2, places))
-            for picture, flow in ((self.whites, WHITES_FLOW), (self.irises, IRIS_FLOW))
+        sources = (
+            np.asarray(cv2.scaleAdd(fine(maps[..., flow]), len(person) / 2, places), np.float32)
+            for flow in (WHITES_FLOW, IRIS_FLOW)
         )
+        whites, irises = map(warp_image, (self.whites, self.irises), sources)
         low, high = (self.edge * distance for distance in _SOFT_EDGE)
         distance = fine(maps[..., MapChannel.BESIDE_IRIS])
         white = np.clip((distance - low) / np.float32(high - low), 0, 1)

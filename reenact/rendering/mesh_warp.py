@@ -151,7 +151,7 @@ def enlarged_box(
     cells: Array, picture: NDArray[Any], margin: int = _MARGIN
 ) -> tuple[tuple[slice, ...], ...]:
     """Return the box of blocks around non-zero cells, in cells and in px of a picture."""
-    x, y, width, height = cv2.boundingRect((cells > 0).astype(np.uint8))
+    x, y, width, height = cv2.boundingRect((cells > 0).view(np.uint8))
     ends = (y - margin, y + height - 1 + margin), (x - margin, x + width - 1 + margin)
     return whole_blocks(ends, len(cells), len(picture))
 

@@ -17,9 +17,10 @@ from reenact.errors import ConfigError
 from reenact.live.controls import Controls
 from reenact.live.session import AWAY_S, Session
 from reenact.sinks.fanout import SinkSet
+from reenact.sinks.watermark import watermarked
 from reenact.types import Frame
 from support.clips import corners, four_colours
-from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, until
+from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, plain, until
 from support.sessions import OUTPUT_FPS, all_frames_are_counted, make_session, run
 from support.simulation import SimulatedTime
 
@@ -200,6 +201,19 @@ def test_a_slow_live_source_is_shown_again(time: SimulatedTime) -> None:
     assert stats.frames_out - stats.repeats == 12
     assert stats.repeats == pytest.approx(36, abs=2)
     assert stats.drops == {}
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_every_picture_is_marked_once_also_when_it_is_shown_again(
+    live: bool, time: SimulatedTime
+) -> None:
+    sink = FakeSink(live=live)
+    stats = run(
+        FakeSource(6, live=live, fps=OUTPUT_FPS / 4, time=time), FakeReenactor(), sink, time
+    )
+    assert bool(stats.repeats) == live
+    marked = [watermarked(plain(colour)) for colour in (GREEN, BLUE)]
+    assert all(any(np.array_equal(frame.image, one) for one in marked) for frame in sink.frames)
 
 
 @pytest.mark.parametrize("fps", [8.0, 30.0, 50.0, 70.0])
