@@ -256,15 +256,24 @@ def blur_edges(picture: NDArray[np.uint8], torn: Sequence[TornEdge]) -> None:
         cv2.copyTo(cv2.blur(picture[box], (3, 3)), edge, picture[box])
 
 
-def behind_person(reference: Reference, maps: Array) -> Image:
-    """Return what a warped person of a reference is laid over, uint8 (S, S, 3) RGB."""
+def walls_of(reference: Reference) -> tuple[Array, Array] | None:
+    """Return what `behind_person` blends, as numbers that it blends in half the time of bytes."""
     if reference.still is reference.background:  # white, or nobody was found
+        return None
+    return reference.background.astype(np.float32), reference.still.astype(np.float32)
+
+
+def behind_person(reference: Reference, walls: tuple[Array, Array] | None, maps: Array) -> Image:
+    """Return what a warped person of a reference is laid over, uint8 (S, S, 3) RGB.
+
+    `walls` are from `walls_of`.
+    """
+    if walls is None:
         return reference.background
     x, y = (np.ascontiguousarray(plane) for plane in np.moveaxis(maps[..., FLOW], -1, 0))
     moved = np.minimum(cv2.magnitude(x, y) / np.float32(_STILL), 1)
     moved = cv2.resize(moved, reference.still.shape[1::-1])
-    behind = cv2.blendLinear(reference.background, reference.still, moved, 1 - moved)
-    return np.asarray(behind, np.uint8)
+    return np.asarray(cv2.convertScaleAbs(cv2.blendLinear(*walls, moved, 1 - moved)), np.uint8)
 
 
 def lay_over(person: Image, background: Image) -> Image:

@@ -33,6 +33,7 @@ from reenact.rendering.layers import (
     lay_over,
     move_person,
     reduced,
+    walls_of,
 )
 from reenact.rendering.mesh_warp import warp_image
 from reenact.rendering.tongue import draw_tongue
@@ -70,6 +71,7 @@ class Painter:
         self._reference, self._edge_fade, self._inside = reference, edge_fade, inside
         self.grey = reference.grey
         self._fine = enlarged(reference.person)
+        self._walls = walls_of(reference)
         self._mirror: tuple[Reference, Image, NDArray[np.uint8]] | None = None
         self._stray: Array | None = None
         if is_turned(reference.pose):
@@ -130,7 +132,7 @@ class Painter:
         if tongue > 0:
             zoom = len(person) / reference.side_px
             draw_tongue(person, drive, pose, colours=reference.mouth, zoom=zoom, out=tongue)
-        return lay_over(person, behind_person(reference, maps)), maps
+        return lay_over(person, behind_person(reference, self._walls, maps)), maps
 
     def moved(self, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Move an alpha of the reference like the person in the last picture; both uint8 (S, S).

@@ -52,10 +52,9 @@ class PictureFilter:
             return picture
         still = float(smoothing_factor(settings.picture_min_cutoff, dt_s))
         share = _share_of_new(picture, shown, still)
-        self._state = np.asarray(
-            cv2.blendLinear(picture.astype(np.float32), state, share, 1 - share), np.float32
-        )
-        self._shown = np.asarray(cv2.convertScaleAbs(self._state), np.uint8)
+        self._state = new = picture.astype(np.float32)
+        cv2.blendLinear(new, state, share, 1 - share, dst=new)
+        self._shown = np.asarray(cv2.convertScaleAbs(new), np.uint8)
         return self._shown.copy()
 
 

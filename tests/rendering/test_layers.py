@@ -17,7 +17,14 @@ from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.models.warp_unet_inputs import ATLAS, MapChannel
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference, behind_person, enlarged, lay_over, move_person
+from reenact.rendering.layers import (
+    Reference,
+    behind_person,
+    enlarged,
+    lay_over,
+    move_person,
+    walls_of,
+)
 from reenact.rendering.mouth_interior import MouthColours
 from reenact.rendering.openings import LID_LOOPS
 from reenact.types import Array, Image, Pose
@@ -265,4 +272,4 @@ def test_behind_a_person_who_keeps_still_is_the_photo() -> None:
     maps = np.zeros((SIDE, SIDE, len(MapChannel)), np.float32)
     for shift, wall in ((0.0, 200), (0.02, 90)):  # halves of the side
         maps[..., MapChannel.FLOW_X] = shift
-        np.testing.assert_array_equal(behind_person(reference, maps), wall)
+        np.testing.assert_array_equal(behind_person(reference, walls_of(reference), maps), wall)
