@@ -26,8 +26,14 @@ from reenact.face.topology import CHIN, LOWER_LIP, NOSE_BASE, NOSE_BRIDGE
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference
-from reenact.rendering.mesh_warp import grid_to_crop, rasterise, sources, warp_image
+from reenact.rendering.layers import Reference, reduced
+from reenact.rendering.mesh_warp import (
+    enlarged_box,
+    grid_to_crop,
+    rasterise,
+    sources,
+    warp_image,
+)
 from reenact.types import HEAD_ALONE, Array, Image, Pose
 
 _TURNED: Final = 0.07
@@ -294,9 +300,9 @@ def stray_cheek(
     cheek: Array,
     drive: Array,
     poses: tuple[Pose, Pose],
-    behind: NDArray[np.uint8],
-) -> Array:
-    """Return where the photographed cheek would be drawn beside the driven one, (S, S), 0 to 1.
+    person: tuple[Image, Array],
+) -> tuple[tuple[slice, ...], Image, Array]:
+    """Find where the photographed cheek would be drawn beside the driven one.
 
     A turned face reaches beyond its landmarks, so that what is beside them is still its cheek.
     While it has hardly turned back, that is as it is in the photo. Below the lips, where neck or
@@ -307,20 +313,30 @@ def stray_cheek(
         cheek: from `drawn_cheek`.
         drive: (478, 3) driven landmarks, in the network's px.
         poses: poses of the photo and the drive.
-        behind: alpha of the person without the face, uint8 (S, S), moved likewise.
+        person: the person without the face, uint8 (S, S, 4) RGBA, and where it is moved from, px
+            of the `enlarged` picture, (S, S, 2).
+
+    Returns:
+        A box of the picture; what is behind the cheek there, uint8 (H, W, 4); and the share of
+        that, (H, W), 0 to 1.
     """
-    side, size = len(maps), behind.shape[::-1]
+    side = len(maps)
     skin = maps[..., MapChannel.SKIN]
     above_chin, above_lip, above_eyes = (
         _above(drive[point, :2], poses[1], side) for point in (CHIN, LOWER_LIP, NOSE_BRIDGE)
     )
-    stray = cv2.blur(cv2.dilate(cheek * (1 - skin), _STRAY_DILATION), (5, 5))
-    stray = cv2.resize(stray * above_chin * (1 - above_eyes), size)
-    beside = cv2.resize(cv2.blur(skin, _OUTLINE_BLUR), size)
+    spread = cv2.blur(cv2.dilate(cheek * (1 - skin), _STRAY_DILATION), (5, 5))
+    stray = np.asarray(spread * above_chin * (1 - above_eyes), np.float32)
+    without_face, source = person
+    cells, pixels = enlarged_box(stray, without_face)
+    behind = warp_image(without_face, reduced(source[pixels]))
+    size = behind.shape[1::-1]
+    stray = np.asarray(cv2.resize(stray[cells], size), np.float32)
+    beside = cv2.resize(cv2.blur(skin, _OUTLINE_BLUR)[cells], size)
     beside = np.clip(_OUTLINE_SLOPE * (np.float32(0.46) - beside), 0, 1)
-    wall = np.maximum(cv2.resize(above_lip, size), 1 - behind * np.float32(1 / 255))
-    share = stray * beside * wall
-    return np.asarray(share * ramp(_turned_back(*poses), *_STRAY_TURN), np.float32)
+    wall = np.maximum(cv2.resize(above_lip[cells], size), 1 - behind[..., 3] * np.float32(1 / 255))
+    share = stray * beside * wall * np.float32(ramp(_turned_back(*poses), *_STRAY_TURN))
+    return pixels, behind, np.asarray(share, np.float32)
 
 
 def own_hair(maps: Array, cheek: Array, alpha: NDArray[np.uint8]) -> Array:

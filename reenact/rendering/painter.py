@@ -35,7 +35,7 @@ from reenact.rendering.layers import (
     reduced,
     walls_of,
 )
-from reenact.rendering.mesh_warp import warp_image
+from reenact.rendering.mesh_warp import enlarged_box, warp_image
 from reenact.rendering.tongue import draw_tongue
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
@@ -73,7 +73,7 @@ class Painter:
         self._fine = enlarged(reference.person)
         self._walls = walls_of(reference)
         self._mirror: tuple[Reference, Image, NDArray[np.uint8]] | None = None
-        self._stray: Array | None = None
+        self._stray: tuple[tuple[slice, ...], Image, Array] | None = None
         if is_turned(reference.pose):
             mirror = mirror_image(reference)
             face = photographed_face(reference)
@@ -119,16 +119,16 @@ class Painter:
             share *= np.squeeze(self._edge_fade)
             alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
             cheek = drawn_cheek(maps, face)
-            behind = warp_image(self._behind_face, reduced(source))
-            behind_alpha = np.asarray(cv2.extractChannel(behind, 3), np.uint8)
-            stray = self._stray = stray_cheek(maps, cheek, drive, poses, behind_alpha)
-            person = np.asarray(cv2.blendLinear(behind, person, stray, 1 - stray), np.uint8)
+            self._stray = stray_cheek(maps, cheek, drive, poses, (self._behind_face, source))
+            _blend_in(person, *self._stray)
             if share.any():
                 share *= 1 - own_hair(maps, cheek, alpha)
-                share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
+                cells, self._far = enlarged_box(share, person)
                 mirrored, source, _ = move_person(fine, mirror, mirror_maps, drive, pose)
                 self._sources.append(source)
-                person, self._share = _joined(mirrored, person, share)
+                part = person[self._far]
+                share = np.asarray(cv2.resize(share[cells], part.shape[1::-1]), np.float32)
+                part[:], self._share = _joined(mirrored[self._far], part, share)
         if tongue > 0:
             zoom = len(person) / reference.side_px
             draw_tongue(person, drive, pose, colours=reference.mouth, zoom=zoom, out=tongue)
@@ -144,18 +144,25 @@ class Painter:
         source, *others = map(reduced, self._sources)
         result = warp_image(alpha, source)
         if self._stray is not None:
-            behind = warp_image(self._without_face(alpha), source)
-            weights = self._stray, 1 - self._stray
-            result = np.asarray(cv2.blendLinear(behind, result, *weights), np.uint8)
+            box, _, share = self._stray
+            _blend_in(result, box, warp_image(self._without_face(alpha), source[box]), share)
         blur_edges(result, self._torn)
-        if not others:
-            return result
-        mirrored = warp_image(np.ascontiguousarray(alpha[:, ::-1]), others[0])
-        return np.asarray(cv2.blendLinear(mirrored, result, self._share, 1 - self._share), np.uint8)
+        if others:
+            mirrored = warp_image(np.ascontiguousarray(alpha[:, ::-1]), others[0][self._far])
+            _blend_in(result, self._far, mirrored, self._share)
+        return result
 
     def _without_face(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture or alpha of the reference with what is beside the face in its place."""
         return picture.reshape(-1, *picture.shape[2:])[self._behind]
+
+
+def _blend_in(
+    picture: NDArray[np.uint8], box: tuple[slice, ...], other: NDArray[np.uint8], share: Array
+) -> None:
+    """Blend another picture, of a box's size, with that share into the box; in place."""
+    part = picture[box]
+    part[:] = cv2.blendLinear(other, part, share, 1 - share)
 
 
 def _joined(mirrored: Image, photo: Image, share: Array) -> tuple[Image, Array]:
