@@ -54,7 +54,7 @@ class Opening:
     def edge(self, places: Array) -> NDArray[Any]:
         """Return along and across, float64 (2, N), of places on an edge, from left to right."""
         measured = self.measure(places).astype(np.float64).T
-        return np.asarray(np.take(measured, measured[0].argsort(), axis=1))
+        return np.asarray(measured.take(measured[0].argsort(), axis=1))
 
     def places(self, along: NDArray[np.floating[Any]], across: NDArray[np.floating[Any]]) -> Array:
         """Return the places (N, 2) in px of coordinates; the inverse of `measure`."""

@@ -38,8 +38,8 @@ def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> N
         side: cells per side.
         depth: (V,) distance from the camera; far triangles are drawn first.
     """
-    order = np.argsort(-np.take(depth, triangles.T).max(axis=0), kind="stable")
-    corners = np.take(points.T.astype(np.float32), triangles[order].T, axis=1)
+    order = (-depth.take(triangles.T).max(axis=0)).argsort(kind="stable")
+    corners = points.T.astype(np.float32).take(triangles[order].T, axis=1)
     x, y = np.take_along_axis(corners, corners[1:].argsort(axis=1), axis=1)
     # Corners are sorted from top to bottom. The edges go from the first to the second corner, from
     # the second to the third, and from the first to the third.
@@ -61,8 +61,9 @@ def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> N
 
 def _whole_numbers(low: Array, high: Array, end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the first whole number from 0 to below `end` in each interval, and their counts."""
-    first = np.ceil(np.clip(low, 0, end)).astype(np.intp)
-    return first, np.floor(np.clip(high, -1, end - 1)).astype(np.intp) + 1 - first
+    first = np.ceil(np.minimum(np.maximum(low, 0), end)).astype(np.intp)
+    last = np.floor(np.minimum(np.maximum(high, -1), end - 1)).astype(np.intp)
+    return first, last + 1 - first
 
 
 def _counted_up(first: NDArray[np.intp], counts: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -80,7 +81,7 @@ def interpolate(
     """
     planes = _planes(points.astype(np.float32), attributes, triangles)
     side, chosen = len(cells), np.maximum(cells, 0).ravel()
-    gathered = np.take(planes.reshape(-1, len(triangles)), chosen, axis=1, mode="clip")
+    gathered = planes.reshape(-1, len(triangles)).take(chosen, axis=1, mode="clip")
     by_x, by_y, result = gathered.reshape(3, -1, side, side)
     axis = np.arange(side, dtype=np.float32)
     result += by_x * axis
@@ -92,8 +93,8 @@ def interpolate(
 def _planes(points: Array, attributes: Array, triangles: Triangles) -> Array:
     """Return a, b and c of the plane `a x + b y + c` for each attribute and triangle: (3, C, T)."""
     corners = triangles.T
-    x, y = np.take(points.T, corners, axis=1)
-    values = np.take(np.ascontiguousarray(attributes.T), corners, axis=1)
+    x, y = points.T.take(corners, axis=1)
+    values = np.ascontiguousarray(attributes.T).take(corners, axis=1)
     x_ab, x_ac, y_ab, y_ac = x[1] - x[0], x[2] - x[0], y[1] - y[0], y[2] - y[0]
     area = x_ab * y_ac - y_ab * x_ac
     flat = np.abs(area) < _MIN_AREA
