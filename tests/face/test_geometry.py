@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -229,6 +230,16 @@ def test_an_outline_that_moves_by_a_part_of_a_pixel_covers_as_much_less(along: i
         area = filled_outline(outline, (48, 48)).sum() / 255
         sides = np.ptp(outline, axis=0) + 1.4  # some .7 px around it
         assert area == pytest.approx(sides[0] * sides[1], abs=0.15 * max(sides))
+
+
+def test_a_px_is_covered_like_its_64_parts() -> None:
+    outline = np.random.default_rng(0).uniform(-5, 25, (7, 2)).astype(np.float32)
+    parts = np.zeros((160, 240), np.uint8)
+    edge = [np.round(((outline + 0.5) * 8 - 0.5) * 16).astype(np.int32)]
+    cv2.fillPoly(parts, edge, (255,), cv2.LINE_8, 4)
+    cv2.polylines(parts, edge, True, (255,), 9, cv2.LINE_8, 4)
+    wanted = parts.reshape(20, 8, 30, 8).mean(axis=(1, 3))
+    np.testing.assert_allclose(filled_outline(outline, (20, 30)), wanted, atol=0.51)
 
 
 def test_an_outline_beyond_the_picture_covers_what_is_in_it() -> None:

@@ -14,13 +14,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from mediapipe.framework.formats import landmark_pb2
 from mediapipe.python.solution_base import SolutionBase
 
 from reenact.config import TrackingSettings
 from reenact.errors import ModelError
 from reenact.face.face_search import refine_face
 from reenact.face.geometry import face_box
-from reenact.face.mediapipe_tracker import MediaPipeTracker, _Detector
+from reenact.face.mediapipe_tracker import MediaPipeTracker, _Detector, _in_px
 from reenact.types import Frame, Image
 from support.faces import portrait, portrait_landmarks
 from support.obs.studio import display
@@ -61,6 +62,17 @@ def test_portrait_has_478_landmarks_on_the_face() -> None:
     assert 255 < right < 285
     assert 165 < bottom < 190
     assert found.points[33, 0] < found.points[1, 0] < found.points[263, 0]
+
+
+@pytest.mark.parametrize("more", [{}, {"visibility": 0.5, "presence": 1.0}])
+def test_landmarks_are_read_from_the_bytes_of_a_message(more: dict[str, float]) -> None:
+    shares = np.random.default_rng(0).normal(size=(478, 3)).astype(np.float32)
+    shares[7] = 0  # is written all the same
+    face = landmark_pb2.NormalizedLandmarkList()
+    for x, y, z in shares.tolist():
+        face.landmark.add(x=x, y=y, z=z, **more)
+    found = _in_px(face, np.zeros((48, 64, 3), np.uint8))
+    np.testing.assert_array_equal(found, shares * np.array([64, 48, 64], np.float32))
 
 
 def test_the_first_landmarks_are_those_of_a_followed_face() -> None:
