@@ -478,7 +478,7 @@ def _teeth_texture(teeth: _Dentition, colours: MouthColours, px_per_mm: float) -
     half_arch = slice(len(along) // 2, None)
     depth = np.interp(x, along[half_arch], behind[half_arch])[:, None]
     light = teeth.light * np.exp(-depth / tinted(_LIGHT_DECAY_MM, colours.colourful))
-    shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.15 * gap)
+    shade = (0.98 - 0.05 * aside**3 - 0.1 * rim) * (1 - 0.08 * gap)
     gum = _step(y - gum_line, px_per_mm)[..., None]
     rgb = shade[..., None] * light * (colours.teeth + gum * (colours.gums - colours.teeth))
     return np.dstack([rgb, 255 * _step(y - edge, px_per_mm)]).astype(np.uint8)
