@@ -139,8 +139,9 @@ def mirror_image(reference: Reference) -> Reference:
     blurred = cv2.blur(resized_square(reference.person[..., :3], reference.side_px), (9, 9))
     light = _light_ratio(np.asarray(blurred, np.uint8), reference.landmarks, reference.pose)
     gains = np.append(light, 1.0)  # the alpha channel keeps its values
+    levels = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8)[None]
     person, shut = (
-        np.clip(picture[:, ::-1] * gains, 0, 255).astype(np.uint8)
+        np.asarray(cv2.LUT(np.asarray(cv2.flip(picture, 1)), levels), np.uint8)
         for picture in (reference.person, reference.shut)
     )
     nearest = _nearest(np.asarray(cv2.erode(person[..., 3], _RIM) == 255))

@@ -64,6 +64,10 @@ ZOOM: Final = 2
 """Factor by which an `enlarged` picture is larger. Its first column is the picture's own, its last
 one is not. So mirror a picture before it is enlarged."""
 
+_HALF_WAY: Final = np.array([-3, 19, 19, -3], np.float32) / 32
+"""Weights of four px in a row by which bicubic interpolation gives the value half-way between the
+middle two."""
+
 _MIN_JUMP: Final = 0.02
 """Jump of the flow at the face's outline, in halves of the side, above which it is not
 interpolated."""
@@ -209,11 +213,15 @@ def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Every second pixel is the picture's own. Sampling between them bilinearly costs a quarter of
     sampling the reference bicubically, and loses only a few percent of the sharpness.
     """
-    size = (ZOOM * picture.shape[1], ZOOM * picture.shape[0])
-    from_fine = np.array([[1 / ZOOM, 0, 0], [0, 1 / ZOOM, 0]], np.float32)
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    fine = cv2.warpAffine(picture, from_fine, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(fine, np.uint8)
+    height, width, *channels = picture.shape
+    fine = np.empty((height, ZOOM, width, ZOOM, *channels), np.uint8)
+    fine[:, 0, :, 0] = picture
+    across, down = _HALF_WAY[None], _HALF_WAY[:, None]
+    for row, column, kernel in ((0, 1, across), (1, 0, down), (1, 1, down * across)):
+        fine[:, row, :, column] = cv2.filter2D(
+            picture, -1, kernel, anchor=(column, row), borderType=cv2.BORDER_REPLICATE
+        )
+    return fine.reshape(ZOOM * height, ZOOM * width, *channels)
 
 
 def move_person(

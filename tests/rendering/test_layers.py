@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 
@@ -74,6 +75,16 @@ def shown_beside_a_disc(
     picture = composed(reference, maps)
     down, across = (np.mgrid[:size, :size] + 0.5) / size
     return picture, np.hypot(across - middle, down - middle)
+
+
+def test_an_enlarged_picture_keeps_every_second_pixel_and_is_bicubic_between_them() -> None:
+    picture = np.random.default_rng(3).integers(0, 256, (48, 40, 4), dtype=np.uint8)
+    halves = np.array([[0.5, 0, 0], [0, 0.5, 0]], np.float32)
+    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    bicubic = cv2.warpAffine(picture, halves, (80, 96), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    fine = enlarged(picture)
+    assert np.array_equal(fine[::2, ::2], picture)
+    assert np.abs(fine.astype(int) - bicubic).max() <= 1
 
 
 @pytest.mark.parametrize("nose", [False, True])
