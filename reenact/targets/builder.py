@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,11 +25,13 @@ from reenact.face.geometry import (
     choose_face,
     estimate_pose,
     face_box,
+    region_mask,
     square_to_crop,
     transform_points,
     yaw_sine,
 )
 from reenact.face.segmentation import is_outline
+from reenact.face.topology import OVAL
 from reenact.imaging import invert_affine, limited, resized_square, turned
 from reenact.sources.image_file import CutOut, read_cut_out
 from reenact.sources.video_file import VideoSource
@@ -61,6 +64,10 @@ _MIN_DETAIL: Final = 0.5
 
 _MAX_TURN_DEG: Final = 40
 """A target all of whose pictures show a face turned by more than this causes a warning."""
+
+_MAX_COLOUR_CHANGE: Final = 24.0
+"""Pictures whose faces, or whose surroundings, differ in their mean colour by more levels cause a
+warning. Frames of a clip differ by up to 23, three of four pairs of people by more than 30."""
 
 _MIN_INSIDE: Final = 0.5
 """Fraction of a hand-placed face that must lie inside the picture."""
@@ -153,6 +160,8 @@ def create_target(
         notes["face"] = face
     target = _assemble(name, material, tracker, notes | dict(metadata or {}))
     _check_turn(target)
+    if len(material) > 1:
+        _check_alike(target)
     if footage is not None:
         videos = [part for part in material if isinstance(part, VideoFaces)]
         for part, clip in zip(videos, clip_names(part.path for part in videos), strict=True):
@@ -301,6 +310,24 @@ def _check_turn(target: Target) -> None:
             target.name,
             round(turn_deg),
         )
+
+
+def _check_alike(target: Target) -> None:
+    """Warn if other light, hair or surroundings would come with another reference."""
+    colours = [_mean_colours(*one) for one in zip(target.references, target.landmarks, strict=True)]
+    change = max(float(np.abs(one - colours[0]).mean(axis=1).max()) for one in colours)
+    if change > _MAX_COLOUR_CHANGE:
+        _log.warning(
+            "The pictures of %s differ in light, hair or background, which will change while it is "
+            "shown; use pictures of one person that were taken in one place, one after another.",
+            target.name,
+        )
+
+
+def _mean_colours(picture: Image, points: Array) -> Array:
+    """Return the mean colours of the face and of what is around it, (2, 3) levels."""
+    face = region_mask(points, OVAL, len(picture))
+    return np.array([cv2.mean(picture, mask)[:3] for mask in (face, 255 - face)], np.float32)
 
 
 def _in_order(looks: list[Look]) -> list[int]:

@@ -148,6 +148,19 @@ def test_several_photos_begin_with_the_most_frontal(tmp_path: Path, tracker: Tra
         assert np.abs(points[:468, :2].mean(axis=0) - 256 * 0.5).max() < 25
 
 
+@pytest.mark.parametrize(("light", "told"), [(0.9, False), (0.6, True)])
+def test_photos_in_another_light_are_told(
+    light: float, told: bool, tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    dimmed = (astronaut() * light).astype(np.uint8)
+    paths = [
+        write_jpeg(tmp_path / "one.jpg", astronaut()),
+        write_jpeg(tmp_path / "two.jpg", dimmed),
+    ]
+    create_target("anna", paths, tracker)
+    assert ("pictures of anna differ in light, hair or background" in caplog.text) == told
+
+
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_a_photo_on_its_side_or_upside_down_is_turned_upright(
     turns: int, tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
