@@ -15,7 +15,7 @@ _SHIFT: Final = 0.02
 """Weights of a radian of rotation and an iod of translation, relative to an iod of change in shape.
 A warp translates a face easily, but cannot open a mouth or turn a cheek well."""
 
-_SHUT: Final = 0.2
+_SHUT: Final = 0.4
 """Weight of an iod by which a reference's eyes are less open than the driven ones: a warp cannot
 open a shut eye, but shuts an open one well."""
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.reference_ranking import SeenFaces
+from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.types import Array
 from support.faces import opened_mouth, portrait_target, turned
 
@@ -23,6 +24,13 @@ def test_open_eyes_are_drawn_from_open_ones_though_these_are_farther_turned() ->
     assert seen.distances(with_lids(points, 0.1)).argmin() == 0
     nearly_alike = SeenFaces(np.stack([points, turned(with_lids(points, 0.1), 10)]))
     assert nearly_alike.distances(with_lids(points, 0.1)).argmin() == 0, "open eyes can be shut"
+
+
+def test_after_a_blink_shut_eyes_are_left_although_only_they_have_the_open_mouth() -> None:
+    points = portrait_target().neutral
+    talking = opened_mouth(points, 16)
+    calm, shut = SeenFaces(np.stack([points, with_lids(talking, 0.1)])).distances(talking)
+    assert calm < WarpUNetRenderer.SWITCH_RATIO * shut
 
 
 def test_a_turned_or_talking_face_is_farther_than_a_moved_or_larger_one() -> None:
