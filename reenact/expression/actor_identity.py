@@ -36,6 +36,7 @@ from reenact.expression.measures import (
 from reenact.expression.resting_measures import STEPS, RestingMeasures
 from reenact.face.geometry import rotation_matrix, rotation_vector
 from reenact.face.regions import part_weights, region_weights
+from reenact.face.skull import joined_at, joint_of
 from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
 from reenact.types import Array, Pose
 
@@ -323,8 +324,8 @@ class ActorIdentity:
         else:
             shape = self.current.shape + share * (self.goal - self.current.shape)
             self._turn = self._turn + share * (self._goal_turn - self._turn)
-        translation, scale = self._place[:3].copy(), math.exp(self._place[3])
-        return Neutral(shape, Pose(rotation_matrix(self._turn), translation, scale))
+        scale = math.exp(self._place[3])
+        return Neutral(shape, joined_at(self._place[:3], rotation_matrix(self._turn), scale))
 
     def _settle(self, pose: Pose, dt_s: float) -> None:
         """Let place and size of the head at rest follow the actor."""
@@ -415,8 +416,11 @@ def shape_distance(first: Array, second: Array) -> float:
 
 
 def _place(pose: Pose) -> Array:
-    """Return (4,): translation, logarithm of the scale."""
-    return np.array([*pose.translation, math.log(pose.scale)], np.float32)
+    """Return (4,): the head's joint with the body, px, and the logarithm of the scale.
+
+    Whoever looks down for a minute moves the face, but not the joint.
+    """
+    return np.array([*joint_of(pose), math.log(pose.scale)], np.float32)
 
 
 @lru_cache(maxsize=1)

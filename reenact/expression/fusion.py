@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -39,6 +40,7 @@ from reenact.face.geometry import (
     to_image,
 )
 from reenact.face.regions import EYES, IRISES, iris_motion, lid_closure, point_gains
+from reenact.face.skull import turned_at_neck
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.types import Array, Expression, Landmarks, Pose
 
@@ -284,7 +286,7 @@ class Fusion:
             (478, 3) px of the target's crop, and the (4,) motion of its torso, as in `PartMotion`.
         """
         still = np.zeros(3, np.float32)
-        turn, shift, breath = (life.turn, life.shift, life.breath) if life else (still,) * 3
+        turn, breath = (life.turn, life.breath) if life else (still, still)
         moved = life.deviation if life else np.zeros_like(addition.deviation)
         closure = np.full(2 * EYE_PAIRS, life.closure if life else 1.0, np.float32)
         wanted = proportional_change(self.target.base, moved)
@@ -292,7 +294,9 @@ class Fusion:
         if life is None:
             shape = shape + (1 - addition.strength) * (self.target.photo - self.target.base)
         rest, limits = Pose(np.eye(3, dtype=np.float32), still, 1.0), FusionSettings(translation=1)
-        head = self._head.follow(Pose(rotation_matrix(turn), shift, 1.0), rest, limits)
+        turned = turned_at_neck(rest, rotation_matrix(turn))
+        turned = replace(turned, translation=turned.translation + breath)
+        head = self._head.follow(turned, rest, limits)
         return to_image(shape, head), np.array([*breath[:2], 0, 0], np.float32)
 
     def _with(

@@ -9,6 +9,7 @@ import numpy as np
 
 from reenact.config import FusionSettings
 from reenact.face.geometry import face_box, face_square, rotation_matrix, rotation_vector, yaw_sine
+from reenact.face.skull import turned_at_neck
 from reenact.types import Array, Pose
 
 _MIRROR: Final = np.array([-1, 1, 1], np.float32)
@@ -52,6 +53,9 @@ class HeadMotion:
     def follow(self, actor: Pose, rest: Pose, settings: FusionSettings) -> Pose:
         """Return the target's pose for the actor's pose, relative to the actor's resting pose.
 
+        A head turns about its joint with the neck, so that the shoulders keep still in a nod; the
+        gain of the translation applies to what the joint moves.
+
         At rest it is exactly the target's own pose. Angles above .6 of their limit are compressed
         and never exceed the limit, which is smaller for a photo that looks aside (`_AWAY`,
         `_BACK`). The face's box stays inside the usual crop, and does not come farther down than a
@@ -60,8 +64,9 @@ class HeadMotion:
         wanted, limits = np.empty(4, np.float32), np.empty(4, np.float32)
         wanted[:3] = settings.pose * rotation_vector(actor.rotation @ rest.rotation.T)
         wanted[3] = settings.translation * math.log(actor.scale / rest.scale)
+        nodded = turned_at_neck(rest, actor.rotation @ rest.rotation.T)
         shift = np.float32(settings.translation / rest.scale) * (
-            actor.translation - rest.translation
+            actor.translation - nodded.translation
         )
         if settings.mirror:
             wanted[:3] *= -_MIRROR
@@ -73,11 +78,13 @@ class HeadMotion:
         wanted = soft(wanted, limits)
         turn, scale = wanted[:3], math.exp(float(wanted[3]))
         room = self._room(scale)
-        shift_px = shift * np.float32(self._pose.scale)
+        turned = turned_at_neck(self._pose, rotation_matrix(turn))
+        shift_px = shift * np.float32(self._pose.scale) + turned.translation
+        shift_px -= self._pose.translation
         shift_px[2] = 0  # depth is only relative; coming closer shows in the scale
         shift_px[:2] = soft(shift_px[:2], np.where(shift_px[:2] < 0, room[:2], room[2:]))
         return Pose(
-            rotation_matrix(turn) @ self._pose.rotation,
+            turned.rotation,
             (self._pose.translation + shift_px).astype(np.float32),
             self._pose.scale * scale,
         )

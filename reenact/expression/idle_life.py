@@ -140,16 +140,14 @@ class Life:
         units: (17,) action units, 0 to 1.
         deviation: (478, 3) face frame, iod.
         closure: opening of the lids: 1 as at rest, 0 closed.
-        turn: (3,) rotation vector of the head, rad.
-        shift: (3,) displacement of the head, iod.
-        breath: (3,) the part of `shift` that the shoulders share, iod.
+        turn: (3,) rotation vector of the head about its joint with the neck, rad.
+        breath: (3,) displacement of head and shoulders, iod.
     """
 
     units: Array
     deviation: Array
     closure: float
     turn: Array
-    shift: Array
     breath: Array
 
     @classmethod
@@ -157,7 +155,7 @@ class Life:
         """Return no motion at all."""
         still = np.zeros(3, np.float32)
         units, deviation = np.zeros(len(ACTION_UNITS)), np.zeros((N_LANDMARKS, 3))
-        return cls(units.astype(np.float32), deviation.astype(np.float32), 1.0, still, still, still)
+        return cls(units.astype(np.float32), deviation.astype(np.float32), 1.0, still, still)
 
 
 class IdleLife:
@@ -194,7 +192,6 @@ class IdleLife:
             deviation,
             1.0 - shut,
             turn.astype(np.float32),
-            (breath + np.array([-0.35, 0.0, 0.0]) * turn[1]).astype(np.float32),
             breath.astype(np.float32),
         )
 

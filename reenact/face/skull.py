@@ -155,9 +155,23 @@ def neck_joint(landmarks: Array, pose: Pose) -> Array:
 
 def turned_at_neck(pose: Pose, turn: Array) -> Pose:
     """Return a pose turned by a (3, 3) rotation about the head's joint with the body."""
-    rotation = turn @ pose.rotation
-    lever = (pose.rotation - rotation) @ (canonical_face()[CHIN] + _NECK_JOINT)
-    return Pose(rotation, pose.translation + lever * np.float32(pose.scale), pose.scale)
+    return joined_at(joint_of(pose), turn @ pose.rotation, pose.scale)
+
+
+def joint_of(pose: Pose) -> Array:
+    """Return where the canonical head joins the body in a pose, (3,) px."""
+    return to_image(_canonical_joint(), pose)
+
+
+def joined_at(joint: Array, rotation: Array, scale: float) -> Pose:
+    """Return the pose of a head that joins the body at (3,) px."""
+    lever = rotation @ _canonical_joint() * np.float32(scale)
+    return Pose(rotation, np.asarray(joint - lever, np.float32), scale)
+
+
+@lru_cache(maxsize=1)
+def _canonical_joint() -> Array:
+    return np.asarray(canonical_face()[CHIN] + _NECK_JOINT, np.float32)
 
 
 @lru_cache(maxsize=1)

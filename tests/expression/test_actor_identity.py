@@ -17,6 +17,7 @@ from reenact.expression.measures import (
     measure,
 )
 from reenact.face.geometry import mirrored_deviation, rotation_matrix, rotation_vector
+from reenact.face.skull import joint_of, turned_at_neck
 from reenact.types import Array, Pose
 from support.fusions import FPS, FRONT
 
@@ -195,10 +196,21 @@ def test_the_head_at_rest_looks_to_where_the_actor_looks(model: FaceModel) -> No
     identity = ActorIdentity()
     for number, shape in enumerate(face + acting(model, 200, 4)):
         yaw = 0.1 + (0.5 if number % 40 < 8 else 0.0)
-        pose = Pose(rotation_matrix(np.array([0, yaw, 0], np.float32)), FRONT.translation, 90.0)
+        pose = turned_at_neck(FRONT, rotation_matrix(np.array([0, yaw, 0], np.float32)))
         neutral = identity.observe(shape, pose, number / FPS)
     assert 0.03 < rotation_vector(neutral.pose.rotation)[1] < 0.2
-    np.testing.assert_allclose(neutral.pose.translation, FRONT.translation, atol=1)
+    np.testing.assert_allclose(joint_of(neutral.pose), joint_of(FRONT), atol=0.1)
+
+
+def test_who_looks_down_for_a_minute_rests_where_before(model: FaceModel) -> None:
+    """The head nods about the neck; a rest that followed the face would be too low afterwards."""
+    shapes, identity = held(person(model, 7), 100), ActorIdentity()
+    nod = turned_at_neck(FRONT, rotation_matrix(np.array([0.4, 0, 0], np.float32)))
+    assert nod.translation[1] - FRONT.translation[1] > 50
+    for number in range(round(65 * FPS)):
+        pose = nod if number >= 5 * FPS else FRONT
+        rest = identity.observe(shapes[number], pose, number / FPS).pose
+    np.testing.assert_allclose(joint_of(rest), joint_of(FRONT), atol=0.1)
 
 
 # --- a face that is said to be the neutral --------------------------------------------------

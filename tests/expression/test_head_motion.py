@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from reenact.config import FusionSettings
 from reenact.expression.head_motion import HeadMotion
 from reenact.face.geometry import estimate_pose, face_box, rotation_matrix, rotation_vector
+from reenact.face.skull import joint_of, turned_at_neck
 from reenact.types import Array, Pose
 from support.faces import portrait_target
 
@@ -50,6 +52,28 @@ def test_one_gain_scales_how_far_a_head_moves_and_how_near_it_comes(gain: float)
     expected = gain * rest.scale * np.array([0.1, 0.05, 0])
     np.testing.assert_allclose(pose.translation - rest.translation, expected, atol=0.01)
     assert pose.scale == pytest.approx(rest.scale * 1.1**gain, rel=1e-4)
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("turn", [(0.2, 0, 0), (-0.2, 0, 0), (0, 0.2, 0), (0.1, -0.1, 0.2)])
+def test_a_head_that_nods_or_turns_about_its_neck_keeps_the_neck_in_place(
+    turn: tuple[float, ...], gain: float
+) -> None:
+    """Whatever the gain of movements: shoulders follow the neck, and would shrug in a nod."""
+    nod = turned_at_neck(REST, rotation_matrix(np.array(turn, np.float32)))
+    rest, pose = followed(nod, FusionSettings(translation=gain))
+    assert np.abs(pose.translation - rest.translation)[:2].max() > 0.1 * rest.scale
+    np.testing.assert_allclose(joint_of(pose)[:2], joint_of(rest)[:2], atol=0.01)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_neck_of_a_turned_head_moves_by_the_gain(side: int, mirror: bool) -> None:
+    turned = turned_at_neck(REST, rotation_matrix(np.array([0.1, side * 0.2, 0], np.float32)))
+    moved = replace(turned, translation=turned.translation + np.array([9, 4.5, 0], np.float32))
+    rest, pose = followed(moved, FusionSettings(translation=0.5, mirror=mirror))
+    expected = rest.scale * np.array([-0.05 if mirror else 0.05, 0.025])
+    np.testing.assert_allclose((joint_of(pose) - joint_of(rest))[:2], expected, atol=0.01)
 
 
 @pytest.mark.parametrize("size", [0.9, 1.0, 1.1])
