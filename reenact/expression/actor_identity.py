@@ -79,7 +79,7 @@ fraction."""
 _CALM_COUNT: Final = 0.7
 """Number of resting states that weigh as much as the model."""
 
-_PRIOR_POSE: Final = 0.15
+_PRIOR_POSE: Final = 0.05
 """Weight of the assumption that an actor at rest faces the camera."""
 
 _ARRIVAL_PLACE_S: Final = 0.4
