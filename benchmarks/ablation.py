@@ -82,6 +82,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     },
     "hair at the outline": {"face.skull._held_at_outline": lambda shape, start, end: shape},
     "ears and neck of a turned head": {"face.skull._NECK_BEHIND": 0.0},
+    "neck behind the jaw": {"rendering.head_mesh.behind_jaw": lambda before, after, *_: after},
     "smooth flow beside the face": {"rendering.head_mesh._smooth_beside": lambda *_: None},
     "far side of turned photos": {"rendering.painter.is_turned": lambda pose: False},
     "lids and lips that meet": {"rendering.layers._draw_shut": lambda *_: None},

@@ -143,6 +143,44 @@ def _further_aside(shape: Array, start: Pose, end: Pose) -> Array:
     return np.asarray(beside * moves * np.float32(_NECK_BEHIND * turn) * side)
 
 
+_JAW: Final = (0.9, 1.5)
+"""Heights below the eyes, iod, between which the face's edge becomes one that hides the neck."""
+
+_SQUEEZED: Final = 0.4
+"""Share of its width by which the neck between jaw and innermost ring is squeezed at most. Its skin
+moves with a chin that hardly does."""
+
+
+@lru_cache(maxsize=1)
+def _of_jaw() -> Array:
+    """Return how far each vertex of `OVAL` belongs to the jaw, (36, 1), 0 to 1."""
+    low, high = _JAW
+    return np.clip((canonical_face()[list(OVAL), 1:2] - low) / (high - low), 0, 1)
+
+
+def behind_jaw(before: Array, after: Array, motion: Array) -> Array:
+    """Return where the neck ends behind the edge of a driven face, (36, 3) px.
+
+    A jaw that comes over the neck squeezes it no further than by `_SQUEEZED`, and hides the rest.
+    Elsewhere the neck ends at the face's edge.
+
+    Args:
+        before: edge of the face in the reference, (36, 3) px in the order of `OVAL`.
+        after: edge of the driven face.
+        motion: of the innermost ring, (N, 3) px in the order of `RING`.
+    """
+    even = motion[: len(_EVEN_RING)]
+    moved = np.stack([even, (even + np.roll(even, -1, axis=0)) / 2], axis=1).reshape(after.shape)
+    out = after[:, :2] - after[:, :2].mean(axis=0)
+    radius = np.linalg.norm(out, axis=1, keepdims=True)
+    out /= radius
+    beyond = ((before + moved - after)[:, :2] * out).sum(axis=1, keepdims=True)
+    beyond += np.float32(_SQUEEZED * (RINGS[0] - 1)) * radius
+    behind = after.copy()
+    behind[:, :2] += _of_jaw() * np.minimum(beyond, 0) * out
+    return behind
+
+
 _NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
 """Where the head joins the body, relative to the chin in the face frame, iod. The body moves as far
 as this point, so a head that nods or turns about it leaves the shoulders in place."""

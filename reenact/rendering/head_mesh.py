@@ -1,7 +1,7 @@
 """The mesh that moves the whole head, and the maps that a generator gets from it.
 
-Its vertices are the face's landmarks, three rings around the face for hair and neck, and a border
-around the crop.
+Its vertices are the face's landmarks, three rings around the face for hair and neck, a border
+around the crop, and the inner edge of what surrounds the face.
 """
 
 from __future__ import annotations
@@ -28,7 +28,15 @@ from reenact.face.geometry import (
 )
 from reenact.face.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.face.skin_shading import sampled, shipped_skin_shading
-from reenact.face.skull import RING, move_rigidly, neck_joint, on_skull, rings, turn_skull
+from reenact.face.skull import (
+    RING,
+    behind_jaw,
+    move_rigidly,
+    neck_joint,
+    on_skull,
+    rings,
+    turn_skull,
+)
 from reenact.face.topology import (
     CHIN,
     EYE_CORNERS_LEFT,
@@ -103,7 +111,8 @@ class HeadMesh:
 
     Everybody has the triangles of the canonical face, so that a turned head folds consistently.
     Above the chin the rings follow the head's rigid motion, below it the body's; small changes from
-    the reference are damped. Only the lower side of the border moves.
+    the reference are damped. Only the lower side of the border moves. What surrounds the face ends
+    at the face's edge, except where a jaw hides it (`behind_jaw`).
 
     Args:
         skin_flow: corrects the landmarks' sliding over the skin; None: the shipped one.
@@ -116,7 +125,8 @@ class HeadMesh:
         middle = shape[:N_SKIN, :2].min(0) + np.ptp(shape[:N_SKIN, :2], axis=0) / 2
         border = middle + (_BORDER[:, :2] - [0.5, FACE_MIDDLE]) * side
         vertices = np.concatenate([shape, rings(shape), np.insert(border, 2, 1.0, axis=1)])
-        self._atlas = np.asarray(vertices / 2, dtype=np.float32)
+        edge = shape[list(OVAL)]
+        self._atlas = np.asarray(np.concatenate([vertices, edge]) / 2, dtype=np.float32)
         """Position of each vertex on the canonical head, about -1 to 1, (V, 3)."""
         plane = vertices[:, :2].copy()
         # Seen from the front, cheek and jaw lie almost on the oval, and triangles would cross it.
@@ -126,6 +136,10 @@ class HeadMesh:
         self.triangles: Triangles = used[triangulate(plane[used])].astype(np.int32)
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
         self.face_triangles: Triangles = self.triangles[self._is_face]
+        # What surrounds the face has an inner edge of its own, which the jaw may hide.
+        inner = np.arange(len(vertices))
+        inner[list(OVAL)] = len(vertices) + np.arange(len(OVAL))
+        self.triangles[~self._is_face] = inner[self.triangles[~self._is_face]]
         """The triangles whose corners are all landmarks."""
         self._loose_skin = LooseSkin(self.face_triangles)
 
@@ -156,8 +170,10 @@ class HeadMesh:
         border = _BORDER.astype(np.float32) * size_px
         moved_border = border.copy()
         moved_border[border[:, 1] > size_px, :2] += _FLOOR_SHARE * shoulders[:2]
-        before = np.concatenate([reference, ring, border])
-        after = np.concatenate([drive, moved_ring, moved_border])
+        edges = reference[list(OVAL)], drive[list(OVAL)]
+        behind = behind_jaw(*edges, (moved_ring - ring)[: len(RING)])
+        before = np.concatenate([reference, ring, border, edges[0]])
+        after = np.concatenate([drive, moved_ring, moved_border, behind])
         return before.astype(np.float32), after.astype(np.float32)
 
     def maps(

@@ -7,6 +7,7 @@ from reenact.face.geometry import canonical_face, rotation_matrix, to_image
 from reenact.face.skull import (
     RING,
     RINGS,
+    behind_jaw,
     hair_middle,
     hair_motion,
     move_rigidly,
@@ -16,7 +17,7 @@ from reenact.face.skull import (
     turn_skull,
     turned_at_neck,
 )
-from reenact.face.topology import CHIN
+from reenact.face.topology import CHIN, OVAL
 from reenact.types import Pose
 
 STRAIGHT = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
@@ -126,6 +127,22 @@ def test_hair_moves_once_more_from_where_the_head_takes_it() -> None:
     affine = np.column_stack([turn, middle + np.array([10, -5]) - turn @ middle])
     more = hair_motion(STRAIGHT, pose, affine) - hair_motion(STRAIGHT, pose)
     np.testing.assert_allclose(more, [0.2, -0.1, angle, np.log(size)], atol=2e-3)
+
+
+def test_a_neck_is_squeezed_by_a_jaw_only_so_far_and_goes_on_behind_it() -> None:
+    edge, still = canonical_face()[list(OVAL)], np.zeros((len(RING), 3), np.float32)
+    chin, forehead = OVAL.index(CHIN), OVAL.index(10)
+    down = np.array([0, 1, 0], np.float32)
+    neck_end = rings(canonical_face())[RING.index(CHIN), 1]
+    width = neck_end - edge[chin, 1]
+    for amount in (0.45, 0.9, 1.5):
+        behind = behind_jaw(edge, edge + amount * width * down, still)
+        assert neck_end - behind[chin, 1] == pytest.approx(0.6 * width, rel=0.01)
+        np.testing.assert_array_equal(behind[forehead], edge[forehead] + amount * width * down)
+    for amount in (0.3, -0.3, -1):
+        moved = edge + amount * width * down
+        np.testing.assert_array_equal(behind_jaw(edge, moved, still)[chin], moved[chin])
+    np.testing.assert_array_equal(behind_jaw(edge, edge + down, still + down), edge + down)
 
 
 def test_a_head_turns_about_its_joint_with_the_neck() -> None:
