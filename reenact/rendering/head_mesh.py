@@ -136,11 +136,11 @@ class HeadMesh:
         self.triangles: Triangles = used[triangulate(plane[used])].astype(np.int32)
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
         self.face_triangles: Triangles = self.triangles[self._is_face]
+        """The triangles whose corners are all landmarks."""
         # What surrounds the face has an inner edge of its own, which the jaw may hide.
         inner = np.arange(len(vertices))
         inner[list(OVAL)] = len(vertices) + np.arange(len(OVAL))
         self.triangles[~self._is_face] = inner[self.triangles[~self._is_face]]
-        """The triangles whose corners are all landmarks."""
         self._loose_skin = LooseSkin(self.face_triangles)
 
     def vertices(
