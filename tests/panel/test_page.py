@@ -143,7 +143,7 @@ def test_the_points_of_a_drawn_face_are_placed_by_hand(page: Page, filmed: Panel
     for _ in range(3):
         page.tab.get_by_role("button", name="left eye top").press("Shift+ArrowUp")
     chin = page.tab.get_by_role("button", name="chin")
-    page.tab.wait_for_function("document.querySelector('.points img').naturalWidth")
+    page.tab.locator(".points img").evaluate("image => image.decode()")
     chin.hover()
     page.tab.mouse.down()
     box = chin.bounding_box()
