@@ -67,6 +67,14 @@ def below_white(levels: Array) -> NDArray[np.uint8]:
     return np.asarray(np.minimum(levels, _KNEE) + room * (1 - np.exp(-over / room)), np.uint8)
 
 
+def blend_in(part: NDArray[np.uint8], other: NDArray[np.uint8], share: Array) -> None:
+    """Blend another picture into a part of a picture, both uint8 (H, W) or (H, W, C); in place.
+
+    `share` is that of the other, float32 (H, W), 0 to 1.
+    """
+    part[:] = cv2.blendLinear(other, part, share, 1 - share)
+
+
 def is_picture(image: object) -> bool:
     """Return True if this, such as what a plugin returns, is uint8 (H, W, 3) and not empty."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or not image.size:

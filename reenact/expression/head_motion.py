@@ -62,12 +62,11 @@ class HeadMotion:
         head that the picture's upper edge cuts can be continued.
         """
         wanted, limits = np.empty(4, np.float32), np.empty(4, np.float32)
-        wanted[:3] = settings.pose * rotation_vector(actor.rotation @ rest.rotation.T)
+        change = actor.rotation @ rest.rotation.T
+        wanted[:3] = settings.pose * rotation_vector(change)
         wanted[3] = settings.translation * math.log(actor.scale / rest.scale)
-        nodded = turned_at_neck(rest, actor.rotation @ rest.rotation.T)
-        shift = np.float32(settings.translation / rest.scale) * (
-            actor.translation - nodded.translation
-        )
+        beside = actor.translation - turned_at_neck(rest, change).translation
+        shift = np.float32(settings.translation / rest.scale) * beside
         if settings.mirror:
             wanted[:3] *= -_MIRROR
             shift = shift * _MIRROR

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE, Opening
 from reenact.face.geometry import region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
+from reenact.imaging import blend_in
 from reenact.models.warp_unet_inputs import IRIS_FLOW, WHITES_FLOW, MapChannel
 from reenact.rendering.mesh_warp import enlarged_box, positions, warp_image
 from reenact.rendering.openings import EYES, LID_LOOPS, MIN_PX, iris_radius
@@ -105,6 +106,12 @@ def shut_copy(picture: Image, landmarks: Array) -> Image:
     return filled
 
 
+def mirrored_picture(picture: Image, gains: Array) -> Image:
+    """Return the mirror image of a picture, uint8 (H, W, 4), with factors on its channels."""
+    levels = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8)[None]
+    return np.asarray(cv2.LUT(np.asarray(cv2.flip(picture, 1)), levels), np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class EyeCopies:
     """The part of a reference around its eyes, from which eyes that look elsewhere are drawn.
@@ -149,8 +156,7 @@ class EyeCopies:
     def mirrored(self, size_px: int, gains: Array) -> EyeCopies:
         """Return those of a mirror image of this side; `gains` are factors on the channels."""
         whites, irises = (
-            np.clip(picture[:, ::-1] * gains, 0, 255).astype(np.uint8)
-            for picture in (self.whites, self.irises)
+            mirrored_picture(picture, gains) for picture in (self.whites, self.irises)
         )
         column, row = self.corner
         return EyeCopies(whites, irises, self.edge, (size_px - column - whites.shape[1], row))
@@ -180,9 +186,8 @@ class EyeCopies:
         low, high = (self.edge * distance for distance in _SOFT_EDGE)
         distance = fine(maps[..., MapChannel.BESIDE_IRIS])
         white = np.clip((distance - low) / np.float32(high - low), 0, 1)
-        eye = cv2.blendLinear(whites, irises, white, 1 - white)
-        share = np.minimum(fine(share), 1)
-        box[:] = cv2.blendLinear(eye, box, share, 1 - share)
+        blend_in(irises, whites, white)
+        blend_in(box, irises, np.minimum(fine(share), 1))
 
 
 def _iris_edge(picture: Image, landmarks: Array) -> float:

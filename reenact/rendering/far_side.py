@@ -25,6 +25,7 @@ from reenact.face.geometry import (
 from reenact.face.topology import CHIN, LOWER_LIP, NOSE_BASE, NOSE_BRIDGE
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
+from reenact.rendering.eye_copies import mirrored_picture
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, reduced
 from reenact.rendering.mesh_warp import (
@@ -139,10 +140,8 @@ def mirror_image(reference: Reference) -> Reference:
     blurred = cv2.blur(resized_square(reference.person[..., :3], reference.side_px), (9, 9))
     light = _light_ratio(np.asarray(blurred, np.uint8), reference.landmarks, reference.pose)
     gains = np.append(light, 1.0)  # the alpha channel keeps its values
-    levels = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8)[None]
     person, shut = (
-        np.asarray(cv2.LUT(np.asarray(cv2.flip(picture, 1)), levels), np.uint8)
-        for picture in (reference.person, reference.shut)
+        mirrored_picture(picture, gains) for picture in (reference.person, reference.shut)
     )
     nearest = _nearest(np.asarray(cv2.erode(person[..., 3], _RIM) == 255))
     for picture in (person, shut):

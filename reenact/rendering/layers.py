@@ -27,7 +27,7 @@ from reenact.face.geometry import (
 )
 from reenact.face.glasses import find_glasses
 from reenact.face.topology import NOSE_OUTLINE, OVAL
-from reenact.imaging import LUMA
+from reenact.imaging import LUMA, blend_in
 from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_CHANNELS,
@@ -393,13 +393,12 @@ def _draw_shut(
     cells, pixels = enlarged_box(np.maximum(closed, lips), person)
     box = person[pixels]
     drawn = warp_image(reference.shut, reduced(source[pixels]))
-    share = cv2.resize(closed[cells], box.shape[1::-1])
-    box[:] = cv2.blendLinear(drawn, box, share, 1 - share)
+    blend_in(box, drawn, np.asarray(cv2.resize(closed[cells], box.shape[1::-1]), np.float32))
     if lips.any():
         corner, zoom = (pixels[0].start, pixels[1].start), len(person) / reference.side_px
         beyond = 1 - within_lips(drive, corner, zoom, box)
         share = beyond * cv2.resize(lips[cells], box.shape[1::-1])
-        box[:] = cv2.blendLinear(cv2.min(drawn, box), box, share, 1 - share)
+        blend_in(box, np.asarray(cv2.min(drawn, box), np.uint8), share)
 
 
 def reduced(source: Array) -> Array:

@@ -35,7 +35,7 @@ from reenact.face.topology import (
     OVAL,
     UPPER_LIP,
 )
-from reenact.imaging import LUMA, below_white, ramp
+from reenact.imaging import LUMA, below_white, blend_in, ramp
 from reenact.rendering.openings import outgrown
 from reenact.types import Array, Image, Pose
 
@@ -372,8 +372,7 @@ def dim_mouth(box: Image, mouth: Array, dim: float) -> None:
         mouth: (H, W), from `within_lips`.
         dim: its brightness, see `dimming`.
     """
-    share = mouth * np.float32(1 - dim)
-    box[:] = cv2.blendLinear(np.full_like(box, (0, 0, 0, 255)), box, share, 1 - share)
+    blend_in(box, np.full_like(box, (0, 0, 0, 255)), mouth * np.float32(1 - dim))
 
 
 def within_lips(drive: Array, corner: tuple[int, int], zoom: float, box: Image) -> Array:
@@ -425,8 +424,8 @@ def draw_mouth(
     opening = filled_outline(lit_from - (x[0], y[0]), (height, width)) * np.float32(1 / 255)
     light = cv2.resize(_light_between(opening, teeth[0].px_per_mm, colours.shade), size)
     lit = np.float32(colours.exposure) * light * inside
-    filled = cv2.cvtColor(below_white(lit), cv2.COLOR_RGB2RGBA)
-    box[:] = cv2.blendLinear(filled, box, unseen, 1 - unseen)
+    filled = np.asarray(cv2.cvtColor(below_white(lit), cv2.COLOR_RGB2RGBA), np.uint8)
+    blend_in(box, filled, unseen)
 
 
 def _behind_teeth(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from reenact.face.body_field import moved_from
 from reenact.face.geometry import face_box
+from reenact.imaging import blend_in
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.far_side import (
@@ -73,7 +74,7 @@ class Painter:
         self._fine = enlarged(reference.person)
         self._walls = walls_of(reference)
         self._mirror: tuple[Reference, Image, NDArray[np.uint8]] | None = None
-        self._stray: tuple[tuple[slice, ...], Image, Array] | None = None
+        self._stray: tuple[tuple[slice, ...], Array] | None = None
         if is_turned(reference.pose):
             mirror = mirror_image(reference)
             face = photographed_face(reference)
@@ -119,8 +120,10 @@ class Painter:
             share *= np.squeeze(self._edge_fade)
             alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
             cheek = drawn_cheek(maps, face)
-            self._stray = stray_cheek(maps, cheek, drive, poses, (self._behind_face, source))
-            _blend_in(person, *self._stray)
+            moved = self._behind_face, source
+            box, behind, stray = stray_cheek(maps, cheek, drive, poses, moved)
+            blend_in(person[box], behind, stray)
+            self._stray = box, stray
             if share.any():
                 share *= 1 - own_hair(maps, cheek, alpha)
                 cells, self._far = enlarged_box(share, person)
@@ -144,25 +147,17 @@ class Painter:
         source, *others = map(reduced, self._sources)
         result = warp_image(alpha, source)
         if self._stray is not None:
-            box, _, share = self._stray
-            _blend_in(result, box, warp_image(self._without_face(alpha), source[box]), share)
+            box, share = self._stray
+            blend_in(result[box], warp_image(self._without_face(alpha), source[box]), share)
         blur_edges(result, self._torn)
         if others:
             mirrored = warp_image(np.ascontiguousarray(alpha[:, ::-1]), others[0][self._far])
-            _blend_in(result, self._far, mirrored, self._share)
+            blend_in(result[self._far], mirrored, self._share)
         return result
 
     def _without_face(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture or alpha of the reference with what is beside the face in its place."""
         return picture.reshape(-1, *picture.shape[2:])[self._behind]
-
-
-def _blend_in(
-    picture: NDArray[np.uint8], box: tuple[slice, ...], other: NDArray[np.uint8], share: Array
-) -> None:
-    """Blend another picture, of a box's size, with that share into the box; in place."""
-    part = picture[box]
-    part[:] = cv2.blendLinear(other, part, share, 1 - share)
 
 
 def _joined(mirrored: Image, photo: Image, share: Array) -> tuple[Image, Array]:
