@@ -53,6 +53,7 @@ class SinkSet(ClosesOnExit):
         self._open_already: set[str] = set()
         self._leaving: set[str] = set()
         self._closing: dict[str, threading.Thread] = {}
+        self._closed = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,8 +69,12 @@ class SinkSet(ClosesOnExit):
 
         The name is the given one, else the sink's own. If the sink cannot be opened, `errors`
         gives the reason; one that another set's `hand_over` has given is `opened` already.
+
+        Raises SinkError after `close`.
         """
         with self._changes:
+            if self._closed:
+                raise SinkError("The session has ended; it gets no further output.")
             staying = [name for name in list(self._working) if name not in self._leaving]
             name = _unique([*staying, *self._waiting, name or sink.name])[-1]
             self._errors.pop(name, None)
@@ -140,11 +145,17 @@ class SinkSet(ClosesOnExit):
             self._open(name, sink, size)
 
     def _finish(self, name: str, sink: Sink) -> None:
+        if not self._close_one(name, sink):
+            log.warning("%s", self._errors[name])
+
+    def _close_one(self, name: str, sink: Sink) -> bool:
+        """Close a sink; return False if that fails, for which `errors` then has the reason."""
         try:
             sink.close()
         except Exception as error:
             self._errors[name] = _told(name, error)
-            log.warning("%s", self._errors[name])
+            return False
+        return True
 
     @property
     def errors(self) -> Mapping[str, str]:
@@ -210,20 +221,17 @@ class SinkSet(ClosesOnExit):
         Raises SinkError if none could be closed properly, such as the only file on a full disk. If
         some could, the failures are in `errors` and in the log.
         """
-        with self._changes:
+        with self._changes:  # from now on none is handed over, since a file may take long to finish
+            self._closed = True
             waiting, self._waiting = self._waiting, {}
+            working, self._working = self._working, {}
         for name, sink in waiting.items():
             self._finish(name, sink)
-        open_before = len(self._working)
-        for name, sink in list(self._working.items()):
-            try:
-                sink.close()
-            except Exception as error:
-                self._give_up(name, error)
-        left = bool(self._working)
-        self._working.clear()
-        if open_before and not left:
+        failed = [name for name, sink in working.items() if not self._close_one(name, sink)]
+        if working and len(failed) == len(working):
             raise SinkError(" ".join(self._errors.values()))
+        for name in failed:
+            log.warning("%s", self._errors[name])
 
     def _give_up(self, name: str, error: Exception) -> None:
         sink = self._working.pop(name, None)

@@ -42,7 +42,8 @@ class Recordings:
             replace: let it replace an existing file.
 
         Raises:
-            SinkError: a recording is running, or the file or microphone cannot be used.
+            SinkError: a recording is running, the session has ended, or the file or microphone
+                cannot be used.
         """
         from reenact.sinks.live_sound import LiveSound, SoundCard
         from reenact.sinks.video_file import FileSink
@@ -57,7 +58,11 @@ class Recordings:
             sink = FileSink(path, crf)
             if microphone is not None:
                 sink.take_sound(LiveSound(SoundCard(microphone)))
-            self._name = self._output.add(sink)
+            try:
+                self._name = self._output.add(sink)
+            except SinkError:
+                sink.close()  # also the microphone
+                raise
             self._path = path
             self._begun.add(path)
             return path

@@ -237,6 +237,17 @@ def test_a_recording_that_no_picture_reached_is_none() -> None:
     assert controls.recording is None
 
 
+def test_a_recording_that_begins_after_the_end_leaves_no_microphone_open(tmp_path: Path) -> None:
+    microphone, output = Mock(), SinkSet([FakeSink("first")])
+    output.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reenact.sinks.live_sound.SoundCard", Mock(return_value=microphone))
+        with pytest.raises(SinkError, match="has ended"):
+            Recordings(output).start(tmp_path / "late.mp4", 18, "", replace=False)
+    assert microphone.close.called
+    assert not list(tmp_path.iterdir())
+
+
 def test_recordings_of_the_same_second_are_all_kept(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -357,3 +357,28 @@ def test_a_file_that_cannot_be_finished_is_reported_once() -> None:
     beside.open(SIZE, 25.0)
     beside.close()
     assert beside.errors == {"file": "the disk is full"}
+
+
+def test_a_sink_of_a_set_that_closes_is_not_handed_over() -> None:
+    """Finishing a long recording takes a while, during which the next session may be asked for."""
+    camera, may_close = Device("camera"), threading.Event()
+    camera.live = True
+    together = SinkSet([camera, Device("file", may_close)])
+    together.open(SIZE, 25.0)
+    together.write(frame(0))
+    closing = threading.Thread(target=together.close)
+    closing.start()
+    until(lambda: camera.closed)
+    given = together.hand_over(["camera"])
+    may_close.set()
+    closing.join(60.0)
+    assert given == {}
+
+
+def test_a_sink_that_is_added_after_the_end_is_refused() -> None:
+    ended = SinkSet([FakeSink("window")])
+    ended.open(SIZE, 25.0)
+    ended.close()
+    with pytest.raises(SinkError, match="has ended"):
+        ended.add(FakeSink("camera"))
+    assert ended.names == ()
