@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +35,7 @@ from reenact.panel.choice import (
 from reenact.panel.gallery import Gallery
 from reenact.panel.jobs import Job, Jobs
 from reenact.panel.preview import NewestPicture, PanelSink, SourceWatch
+from reenact.panel.sessions import Sessions
 from reenact.panel.uploads import Uploads
 from reenact.registry import available, split
 from reenact.sinks.fanout import input_files
@@ -43,7 +43,7 @@ from reenact.targets.backgrounds import add_background, check_background, remove
 from reenact.targets.camera_take import new_pictures, record_take, take_name
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import BUILT_IN, TargetStore
-from reenact.types import Image, Sink
+from reenact.types import Image
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,6 @@ class Studio(ClosesOnExit):
 
     Attributes:
         choice: the user's choices.
-        controls: controls of the running session; None if none is running.
         picture: the newest output picture.
         actor: the newest camera picture, while a page wants it.
         gallery: the targets.
@@ -77,7 +76,6 @@ class Studio(ClosesOnExit):
         self._assignments = list(assignments)
         load_settings(config, self._assignments)  # reports a mistake immediately
         self.choice = kept_choice()
-        self.controls: Controls | None = None
         self.picture, self.actor = NewestPicture(), NewestPicture()
         self.jobs, self.uploads = Jobs(), Uploads()
         self.gallery = Gallery(store or TargetStore(), self.jobs, self.uploads)
@@ -85,23 +83,27 @@ class Studio(ClosesOnExit):
         self._named_outputs: set[str] = set()
         if not self._is_offered(self.choice.target):  # it was removed, or was a file
             self.choice = replace(self.choice, target="")
-        self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
-        self._kept_outputs: dict[str, Sink] = {}
+        self._sessions = Sessions()
         self._settings_before: Mapping[str, Any] = {}
         self._begun: Mapping[str, Any] = {}
         self._changed: set[str] = set()
+        self._choosing = threading.RLock()
         self._run = secrets.token_hex(8)
-        self._phase = "idle"
         self._error = ""
         self._watch: SourceWatch | None = None
         self._watching = threading.Lock()
+
+    @property
+    def controls(self) -> Controls | None:
+        """The controls of the running session; None if none is running."""
+        return self._sessions.running
 
     def state(self) -> dict[str, Any]:
         """Return everything that a page shows, as JSON-compatible values."""
         controls, watch = self.controls, self._watch
         return {
             "run": self._run,  # another one after a restart of the program
-            "phase": self._phase,
+            "phase": self._sessions.phase,
             "error": self._error,
             "choice": asdict(self.choice),
             "session": None if controls is None else controls.snapshot(),
@@ -111,14 +113,13 @@ class Studio(ClosesOnExit):
         }
 
     def running(self) -> Controls:
-        """Return the controls of the running session.
-
-        Raises:
-            ReenactError: none is running.
-        """
-        if self.controls is None:
+        """Return the controls of the running session. Raises ReenactError if none is running."""
+        controls = self.controls
+        if controls is None and self._sessions.phase == "starting":
+            raise ReenactError("The session is starting; try again once it runs.")
+        if controls is None:
             raise ReenactError("No session is running; choose a camera and a target and start.")
-        return self.controls
+        return controls
 
     def offer(self, source: str, target: str) -> None:
         """Offer the page a source and a target from the command line; "" for none."""
@@ -152,11 +153,10 @@ class Studio(ClosesOnExit):
         self._check_target(target)
         self._named_outputs.update(outputs)
         self._choose(source=source, target=target, outputs=tuple(outputs))
-        self._phase, self._error = "starting", ""
-        controls = self.controls
+        self._error = ""
+        controls = self._sessions.ask(self.choice)
         if controls and same(controls.session.settings.sink, self._loaded_settings().sink):
-            self._kept_outputs |= controls.session.output.hand_over(outputs)
-        self._starts.put(self.choice)
+            self._sessions.keep(controls.session.output.hand_over(outputs))
         if controls is not None:
             controls.stop()
 
@@ -216,8 +216,9 @@ class Studio(ClosesOnExit):
             self._check_output(output)
         if controls is not None:
             controls.switch_output(output, on)
-        others = [one for one in self.choice.outputs if one != output]
-        self._choose(outputs=(*others, output) if on else tuple(others))
+        with self._choosing:
+            others = [one for one in self.choice.outputs if one != output]
+            self._choose(outputs=(*others, output) if on else tuple(others))
 
     def settings(self) -> Settings:
         """Return the settings of the running session, or those of the next one."""
@@ -226,9 +227,10 @@ class Studio(ClosesOnExit):
 
     def waiting(self) -> dict[str, Any]:
         """Return the settings that the next start changes, by `section.key`."""
-        if self.controls is None:
+        controls = self.controls
+        if controls is None:
             return {}
-        live, planned = self.controls.settings(), _values(self._loaded_settings())
+        live, planned = controls.settings(), _values(self._loaded_settings())
         return {k: v for k, v in _changes(self._begun, planned).items() if k not in live}
 
     def update(self, values: Mapping[str, Any]) -> list[str]:
@@ -330,7 +332,7 @@ class Studio(ClosesOnExit):
             if watch is not None:
                 self._watch = None
                 watch.close()
-            if source and self._phase == "idle":
+            if source and self._sessions.phase == "idle":
                 self._check_source(source)
                 self._address = source if is_network_camera(source) else self._address
                 self._watch = SourceWatch(source, self._loaded_settings().source, self.actor)
@@ -356,17 +358,11 @@ class Studio(ClosesOnExit):
 
     def next_start(self, timeout_s: float) -> Choice | None:
         """Wait for a page to request a session; of several requests, the last one counts."""
-        try:
-            choice = self._starts.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-        while not self._starts.empty():
-            choice = self._starts.get()
-        return choice
+        return self._sessions.next(timeout_s)
 
     def open(self, choice: Choice) -> Controls | None:
         """Build the requested session; None if that fails, which the page reports."""
-        watched = ""
+        watched, chosen = "", self.choice.settings
         try:
             with self._watching:
                 if self._watch is not None:
@@ -393,54 +389,54 @@ class Studio(ClosesOnExit):
         inputs = input_files(choice.source, self._config, settings.drive.track)
         controls = Controls(session, choice.target, self.gallery.store, inputs=inputs, own=own)
         controls.on_switch, controls.on_wait = self._keep_target, self._keep_waiting
-        for output in choice.outputs:
-            kept = self._kept_outputs.pop(output, None)
+        outputs = self.choice.outputs  # they may have been switched since the request
+        for output in outputs:
+            kept = self._sessions.take(output)
             if kept is None:
                 controls.try_output(output)
             else:
                 session.output.add(kept, output, opened=True)
-        self._close_kept_outputs()
+        self._sessions.close()
         self._settings_before = own.usual(controls.settings())
-        self.controls, self._phase = controls, "running"
-        if not self._starts.empty():  # another was requested while this one was opened
-            self._kept_outputs = session.output.hand_over(choice.outputs)
+        makes_way = self._sessions.begin(controls)  # another was requested meanwhile
+        self._catch_up(controls, chosen)
+        if makes_way:
+            self._sessions.keep(session.output.hand_over(outputs))
             controls.stop()
         return controls
 
+    def _catch_up(self, controls: Controls, before: Mapping[str, Any]) -> None:
+        """Change what was chosen while a session was opened; `before` are the earlier choices."""
+        live = controls.settings().keys() - controls.own.shown.own.keys()
+        changed = dict(self.choice.settings.items() - before.items())
+        try:
+            controls.update_all({name: changed[name] for name in changed.keys() & live})
+        except ReenactError as error:
+            log.warning("%s", error)
+
     def ended(self, error: BaseException | None) -> None:
         """Record that the session has ended, and the error if there was one."""
-        controls, self.controls = self.controls, None
+        controls = self.controls
         if controls is not None:
             # Settings from the command line or the config file are not the user's choices.
             self._keep(_changes(self._settings_before, controls.own.usual(controls.settings())))
-        self._phase = "idle" if self._starts.empty() else "starting"
-        if self._phase == "idle":
-            self._close_kept_outputs()
-        self.actor.put(None)
         if error is not None:
             known = isinstance(error, ReenactError)
             self._error = str(error) if known else f"{type(error).__name__}: {error}"
             if not known:
                 log.error("The session has failed.", exc_info=error)
+        self._sessions.end()
+        self.actor.put(None)
 
     def close(self) -> None:
         """End background work, close the outputs, and delete temporary files."""
-        self._close_kept_outputs()
+        self._sessions.close()
         self.jobs.stop_all()
         with self._watching:
             if self._watch is not None:
                 self._watch.close()
         self.gallery.forget_removed()
         self.uploads.close()
-
-    def _close_kept_outputs(self) -> None:
-        """Close the outputs that no session took over."""
-        kept, self._kept_outputs = self._kept_outputs, {}
-        for name, sink in kept.items():
-            try:
-                sink.close()
-            except Exception:
-                log.warning("%s could not be closed.", name, exc_info=True)
 
     def _check_source(self, source: str) -> None:
         """Raise SourceError for a source that was not offered and is no network camera."""
@@ -474,16 +470,18 @@ class Studio(ClosesOnExit):
 
     def _keep(self, settings: Mapping[str, Any]) -> None:
         """Keep settings that were changed in this run."""
-        self._changed |= settings.keys()
-        self._choose(settings={**self.choice.settings, **settings})
+        with self._choosing:
+            self._changed |= settings.keys()
+            self._choose(settings={**self.choice.settings, **settings})
 
     def _keep_waiting(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings that a preset changes at the next start."""
         self._keep(_changes(_values(self._loaded_settings()), settings))
 
     def _choose(self, **changes: Any) -> None:
-        self.choice = replace(self.choice, **changes)
-        keep_choice(self.choice)
+        with self._choosing:
+            self.choice = replace(self.choice, **changes)
+            keep_choice(self.choice)
 
     def _loaded_settings(self) -> Settings:
         given = {*given_names(load_settings(self._config, self._assignments))} - self._changed

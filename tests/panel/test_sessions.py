@@ -1,0 +1,128 @@
+"""What is asked for while a session is being opened, or is about to end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from reenact.errors import ReenactError
+from reenact.live.controls import Controls
+from reenact.panel import studio as studio_module
+from reenact.panel.choice import Choice
+from reenact.panel.sessions import Sessions
+from reenact.panel.studio import Studio
+from reenact.targets.library import open_target
+from reenact.types import Target
+from support.panels import FAST
+
+
+@pytest.fixture
+def studio() -> Iterator[Studio]:
+    with Studio(assignments=FAST) as opened:
+        opened.offer("pattern", "")
+        yield opened
+
+
+def opened(studio: Studio) -> Controls:
+    """Open the session that was asked for."""
+    choice = studio.next_start(0.0)
+    assert choice is not None
+    controls = studio.open(choice)
+    assert controls is not None
+    return controls
+
+
+def test_an_order_while_a_session_starts_is_told_to_come_later(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def order(*_: Any, **__: Any) -> Target:
+        for ask in (studio.running, lambda: studio.act("rest"), studio.stop):
+            with pytest.raises(ReenactError) as caught:
+                ask()
+            told.append(str(caught.value))
+        return open_target("robin", 128)
+
+    monkeypatch.setattr(studio_module, "open_target", order)
+    studio.start("pattern", "robin", [])
+    with pytest.raises(ReenactError, match="is starting"):
+        studio.act("rest")
+    with opened(studio).session:
+        assert studio.act("rest").startswith("The target rests")
+    assert told == ["The session is starting; try again once it runs."] * 3
+    studio.ended(None)
+    with pytest.raises(ReenactError, match="No session is running"):
+        studio.act("rest")
+
+
+def test_what_is_changed_while_a_session_starts_holds_in_it(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(*_: Any, **__: Any) -> Target:
+        assert studio.update({"fusion.mouth": 0.5, "output.picture": "crop"}) == []
+        studio.set_output("null", True)
+        return open_target("robin", 128)
+
+    monkeypatch.setattr(studio_module, "open_target", change)
+    studio.start("pattern", "robin", [])
+    controls = opened(studio)
+    with controls.session:
+        assert controls.session.settings.fusion.mouth == 0.5
+        assert studio.waiting() == {"output.picture": "crop"}
+        assert [one["name"] for one in controls.outputs()] == ["panel", "null"]
+    studio.ended(None)
+
+
+def test_of_a_request_and_a_session_that_begins_at_once_one_sees_the_other() -> None:
+    first, second, controls = Choice("a"), Choice("b"), Mock()
+    for begins_first in (True, False):
+        sessions, output = Sessions(), Mock()
+        assert sessions.ask(first) is None
+        assert sessions.next(0.0) is first
+        assert sessions.phase == "starting"
+        if begins_first:
+            assert not sessions.begin(controls)
+            assert sessions.phase == "running"
+            assert sessions.ask(second) is controls
+        else:
+            assert sessions.ask(second) is None
+            assert sessions.begin(controls)
+        assert (sessions.phase, sessions.running) == ("starting", controls)
+        sessions.keep({"camera": output})
+        sessions.end()
+        assert (sessions.phase, sessions.running) == ("starting", None)
+        assert sessions.next(0.0) is second
+        assert sessions.take("camera") is output
+        sessions.keep({"camera": output})
+        assert sessions.next(0.0) is None
+        sessions.end()
+        assert (sessions.phase, output.close.call_count) == ("idle", 1)
+
+
+def test_the_newest_of_several_choices_is_stored(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[Choice] = []
+    storing, may_store = threading.Event(), threading.Event()
+
+    def store(choice: Choice) -> None:
+        if not storing.is_set():
+            storing.set()
+            may_store.wait(0.5)  # unless the next one is stored before
+        stored.append(choice)
+        may_store.set()
+
+    monkeypatch.setattr(studio_module, "keep_choice", store)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(studio.update, {"fusion.mouth": 0.5})
+        assert storing.wait(60.0)
+        studio.update({"fusion.brows": 0.7})
+        first.result(60.0)
+    assert stored[-1] == studio.choice
+    assert studio.choice.settings == {"fusion.mouth": 0.5, "fusion.brows": 0.7}
