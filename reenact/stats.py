@@ -20,6 +20,9 @@ import numpy as np
 SAMPLES_KEPT: Final = 9000
 """How many durations of each kind are kept: five minutes at 30 frames a second."""
 
+RECENT_S: Final = 3.0
+"""Period over which `Recent` measures, s."""
+
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
@@ -257,3 +260,31 @@ class Recorder:
             latency_ms=self.latency.percentiles(),
             steps_ms=self.timer.percentiles(),
         )
+
+
+class Recent:
+    """The rate of a run and its dropped frames over the last seconds. Any thread may call.
+
+    Args:
+        recorder: of the run.
+        now_s: returns the monotonic time, s.
+    """
+
+    def __init__(self, recorder: Recorder, now_s: Callable[[], float]) -> None:
+        self._recorder = recorder
+        self._now_s = now_s
+        self._counts = deque([(now_s(), 0, dict[str, int]())])
+        self._lock = threading.Lock()
+
+    def measure(self) -> tuple[float, dict[str, int]]:
+        """Return the pictures written per second, and the dropped frames by cause."""
+        now_s = self._now_s()
+        frames, drops = self._recorder.frames_out, self._recorder.drops
+        with self._lock:
+            self._counts.append((now_s, frames, drops))
+            while now_s - self._counts[0][0] > RECENT_S and len(self._counts) > 2:
+                self._counts.popleft()
+            then_s, frames_then, drops_then = self._counts[0]
+        fps = (frames - frames_then) / (now_s - then_s) if now_s > then_s else 0.0
+        recent = {cause: count - drops_then.get(cause, 0) for cause, count in drops.items()}
+        return fps, {cause: count for cause, count in recent.items() if count}

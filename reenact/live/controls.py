@@ -10,7 +10,6 @@ import contextlib
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -30,12 +29,10 @@ from reenact.live.settings import walk
 from reenact.live.slot import Request, Turns
 from reenact.sinks.fanout import check_not_replaced, check_outputs
 from reenact.sinks.recordings import Recordings
+from reenact.stats import Recent
 from reenact.storage import expanded
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image
-
-_RECENT_S: Final = 3.0
-"""Period over which rates are measured, s."""
 
 _RECENT_FRAMES: Final = 60
 
@@ -97,15 +94,14 @@ class Controls:
         self._turns = Turns(target)
         self._updates = 0
         self._emotion_end = threading.Timer(0.0, lambda: None)
-        self._counts = deque([(self._start_s, 0, dict[str, int]())])
-        self._counting = threading.Lock()
+        self._recent = Recent(session.recorder, now_s)
 
     # State
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON-compatible values; rates cover the last seconds."""
         session = self.session
-        fps, drops = self._recent()
+        fps, drops = self._recent.measure()
         wanted_fps = session.settings.output.fps if session.source.live else session.source.fps
         state: dict[str, Any] = {
             "state": "ended" if session.ended(0.0) else "running",
@@ -485,16 +481,3 @@ class Controls:
         if reenactor.face_present:
             return "found"
         return "lost" if reenactor.face_found else "none"
-
-    def _recent(self) -> tuple[float, dict[str, int]]:
-        """Return the rate and the dropped frames by cause over the last seconds."""
-        now_s = self._now_s()
-        frames, drops = self.session.recorder.frames_out, self.session.recorder.drops
-        with self._counting:
-            self._counts.append((now_s, frames, drops))
-            while now_s - self._counts[0][0] > _RECENT_S and len(self._counts) > 2:
-                self._counts.popleft()
-            then_s, frames_then, drops_then = self._counts[0]
-        fps = (frames - frames_then) / (now_s - then_s) if now_s > then_s else 0.0
-        recent = {cause: count - drops_then.get(cause, 0) for cause, count in drops.items()}
-        return fps, {cause: count for cause, count in recent.items() if count}
