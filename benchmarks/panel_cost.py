@@ -73,7 +73,7 @@ class Bench:
             yield None
             return
         name = output.add(PanelSink(self.studio.picture))
-        self.studio.controls = self.controls
+        self.studio.sessions.begin(self.controls)
         with PanelServer(self.studio, Address(port=0)) as server:
             if mode == "panel":
                 yield None

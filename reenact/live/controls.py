@@ -27,7 +27,7 @@ from reenact.live.problems import problems
 from reenact.live.session import Session
 from reenact.live.settings import walk
 from reenact.live.slot import Request, Turns
-from reenact.sinks.fanout import check_not_replaced, check_outputs
+from reenact.sinks.fanout import check_not_replaced, check_outputs, told
 from reenact.sinks.recordings import Recordings
 from reenact.stats import Recent
 from reenact.storage import expanded
@@ -94,6 +94,7 @@ class Controls:
         self._turns = Turns(target)
         self._updates = 0
         self._emotion_end = threading.Timer(0.0, lambda: None)
+        self._passing = ""
         self._recent = Recent(session.recorder, now_s)
 
     # State
@@ -204,7 +205,8 @@ class Controls:
             False if it is not shown because another one was requested meanwhile.
 
         Raises:
-            ReenactError: there is no such target, or it cannot be drawn; the old one stays.
+            ReenactError: there is no such target, it cannot be drawn, or the session has ended; the
+                old one stays.
         """
         return self._switch(self._turns.ask(name))
 
@@ -232,6 +234,8 @@ class Controls:
             prepared = self._prepare(request.name, self.session.tried(changes))
             if request is not self._turns.newest:
                 return False
+            if self.session.ended(0.0):
+                raise ReenactError("The session has ended; start it again.")
             self.own.shown = shown
             self._change(changes)
             self._fade_to(request.name, prepared)
@@ -266,14 +270,14 @@ class Controls:
                 picture, which a new background requires, or the voice cannot be heard. Nothing is
                 changed.
         """
-        known = self.settings() if values.keys() & _PREPARED else {}
-        resized = any(known[name] != values[name] for name in values.keys() & _PREPARED)
-        opens_backdrop = values.get("output.background", "keep") != "keep"
-        # A pending switch decides the target and the other settings.
-        with self._turns.take() if resized or opens_backdrop else contextlib.nullcontext():
+        prepares, background = values.keys() & _PREPARED, values.get("output.background")
+        # A pending switch or change decides the target and the other settings.
+        with self._turns.take() if prepares or background else contextlib.nullcontext():
+            known = self.settings() if prepares else {}
+            resized = any(known[name] != values[name] for name in prepares)
             tried = self.session.tried(values)
             prepared = self._prepare(self.target, tried) if resized else None
-            if opens_backdrop:
+            if background not in (None, "keep"):
                 newest = prepared or self._prepared or self.session.reenactor
                 newest.open_backdrop(tried.output)
             self._change(values)
@@ -303,13 +307,18 @@ class Controls:
         """Show an emotion; after `for_s` the target follows the actor, unless it shows another."""
         self.update("drive", "emotion", emotion)
         self._emotion_end.cancel()
+        self._passing = ""
         if for_s < math.inf:
-            self._emotion_end = threading.Timer(for_s, self._end_emotion, [emotion])
+            self._passing = emotion
+            self._emotion_end = threading.Timer(for_s, self.end_emotion)
             self._emotion_end.daemon = True
             self._emotion_end.start()
 
-    def _end_emotion(self, emotion: str) -> None:
-        if self.session.settings.drive.emotion == emotion:
+    def end_emotion(self) -> None:
+        """End an emotion that is shown for a time only."""
+        passing, self._passing = self._passing, ""
+        self._emotion_end.cancel()
+        if passing and self.session.settings.drive.emotion == passing:
             self.update("drive", "emotion", "actor")
 
     def play_motion(self) -> None:
@@ -406,8 +415,8 @@ class Controls:
         """Add an output; if it is rejected, `outputs` gives the reason."""
         try:
             self.add_output(text)
-        except ReenactError as error:
-            self._refused[text] = str(error)
+        except Exception as error:
+            self._refused[text] = told(text, error)
 
     def remove_output(self, name: str) -> None:
         """Close an output; the others go on. Raises SinkError if there is none of that name."""

@@ -61,6 +61,7 @@ class Studio(ClosesOnExit):
         choice: the user's choices.
         picture: the newest output picture.
         actor: the newest camera picture, while a page wants it.
+        sessions: which session runs, and which one is requested.
         gallery: the targets.
         jobs: the long operations.
         uploads: the uploaded files.
@@ -83,7 +84,7 @@ class Studio(ClosesOnExit):
         self._named_outputs: set[str] = set()
         if not self._is_offered(self.choice.target):  # it was removed, or was a file
             self.choice = replace(self.choice, target="")
-        self._sessions = Sessions()
+        self.sessions = Sessions()
         self._settings_before: Mapping[str, Any] = {}
         self._begun: Mapping[str, Any] = {}
         self._changed: set[str] = set()
@@ -96,14 +97,14 @@ class Studio(ClosesOnExit):
     @property
     def controls(self) -> Controls | None:
         """The controls of the running session; None if none is running."""
-        return self._sessions.running
+        return self.sessions.running
 
     def state(self) -> dict[str, Any]:
         """Return everything that a page shows, as JSON-compatible values."""
         controls, watch = self.controls, self._watch
         return {
             "run": self._run,  # another one after a restart of the program
-            "phase": self._sessions.phase,
+            "phase": self.sessions.phase,
             "error": self._error,
             "choice": asdict(self.choice),
             "session": None if controls is None else controls.snapshot(),
@@ -115,7 +116,7 @@ class Studio(ClosesOnExit):
     def running(self) -> Controls:
         """Return the controls of the running session. Raises ReenactError if none is running."""
         controls = self.controls
-        if controls is None and self._sessions.phase == "starting":
+        if controls is None and self.sessions.phase == "starting":
             raise ReenactError("The session is starting; try again once it runs.")
         if controls is None:
             raise ReenactError("No session is running; choose a camera and a target and start.")
@@ -154,9 +155,9 @@ class Studio(ClosesOnExit):
         self._named_outputs.update(outputs)
         self._choose(source=source, target=target, outputs=tuple(outputs))
         self._error = ""
-        controls = self._sessions.ask(self.choice)
+        controls = self.sessions.ask(self.choice)
         if controls and same(controls.session.settings.sink, self._loaded_settings().sink):
-            self._sessions.keep(controls.session.output.hand_over(outputs))
+            self.sessions.keep(controls.session.output.hand_over(outputs))
         if controls is not None:
             controls.stop()
 
@@ -332,7 +333,7 @@ class Studio(ClosesOnExit):
             if watch is not None:
                 self._watch = None
                 watch.close()
-            if source and self._sessions.phase == "idle":
+            if source and self.sessions.phase == "idle":
                 self._check_source(source)
                 self._address = source if is_network_camera(source) else self._address
                 self._watch = SourceWatch(source, self._loaded_settings().source, self.actor)
@@ -358,7 +359,7 @@ class Studio(ClosesOnExit):
 
     def next_start(self, timeout_s: float) -> Choice | None:
         """Wait for a page to request a session; of several requests, the last one counts."""
-        return self._sessions.next(timeout_s)
+        return self.sessions.next(timeout_s)
 
     def open(self, choice: Choice) -> Controls | None:
         """Build the requested session; None if that fails, which the page reports."""
@@ -391,17 +392,17 @@ class Studio(ClosesOnExit):
         controls.on_switch, controls.on_wait = self._keep_target, self._keep_waiting
         outputs = self.choice.outputs  # they may have been switched since the request
         for output in outputs:
-            kept = self._sessions.take(output)
+            kept = self.sessions.take(output)
             if kept is None:
                 controls.try_output(output)
             else:
                 session.output.add(kept, output, opened=True)
-        self._sessions.close()
+        self.sessions.close()
         self._settings_before = own.usual(controls.settings())
-        makes_way = self._sessions.begin(controls)  # another was requested meanwhile
+        makes_way = self.sessions.begin(controls)  # another was requested meanwhile
         self._catch_up(controls, chosen)
         if makes_way:
-            self._sessions.keep(session.output.hand_over(outputs))
+            self.sessions.keep(session.output.hand_over(outputs))
             controls.stop()
         return controls
 
@@ -418,6 +419,7 @@ class Studio(ClosesOnExit):
         """Record that the session has ended, and the error if there was one."""
         controls = self.controls
         if controls is not None:
+            controls.end_emotion()
             # Settings from the command line or the config file are not the user's choices.
             self._keep(_changes(self._settings_before, controls.own.usual(controls.settings())))
         if error is not None:
@@ -425,12 +427,12 @@ class Studio(ClosesOnExit):
             self._error = str(error) if known else f"{type(error).__name__}: {error}"
             if not known:
                 log.error("The session has failed.", exc_info=error)
-        self._sessions.end()
+        self.sessions.end()
         self.actor.put(None)
 
     def close(self) -> None:
         """End background work, close the outputs, and delete temporary files."""
-        self._sessions.close()
+        self.sessions.close()
         self.jobs.stop_all()
         with self._watching:
             if self._watch is not None:
@@ -453,7 +455,8 @@ class Studio(ClosesOnExit):
 
     def _keep_target(self, target: str) -> None:
         """Keep the target that is shown, unless it is a file that a remote control has named."""
-        if self._is_offered(target):
+        # Once another session was requested, that one's target counts.
+        if self.sessions.phase == "running" and self._is_offered(target):
             self._choose(target=target)
 
     def _check_output(self, output: str) -> None:

@@ -153,7 +153,7 @@ class SinkSet(ClosesOnExit):
         try:
             sink.close()
         except Exception as error:
-            self._errors[name] = _told(name, error)
+            self._errors[name] = told(name, error)
             return False
         return True
 
@@ -237,7 +237,7 @@ class SinkSet(ClosesOnExit):
         sink = self._working.pop(name, None)
         if sink is None:
             return
-        self._errors[name] = _told(name, error)
+        self._errors[name] = told(name, error)
         try:
             sink.close()
         except Exception:
@@ -250,8 +250,8 @@ class SinkSet(ClosesOnExit):
             raise SinkError(" ".join(self._errors.values()) or "The outputs are closed.")
 
 
-def _told(name: str, error: Exception) -> str:
-    """Return the message for the user; a bug is also logged with its traceback."""
+def told(name: str, error: Exception) -> str:
+    """Return the message for the user about a sink; a bug is also logged with its traceback."""
     if isinstance(error, ReenactError):
         return str(error)
     log.error("A bug in the sink %s:", name, exc_info=error)

@@ -17,6 +17,8 @@ from reenact.cli.main import main
 from reenact.errors import ReenactError
 from reenact.live.actions import act
 from reenact.live.controls import Controls
+from reenact.live.pipeline import Reenactor
+from reenact.live.prepared_target import PreparedTarget
 from reenact.live.presets import OwnSettings, give_settings, own_settings
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
@@ -343,3 +345,39 @@ def test_a_real_session_changes_its_target_and_measures_the_face(tmp_path: Path)
         assert {"mouth open", "smile", "left lid", "gaze", "turn"} <= set(found)
         assert all(-1 <= one.actor <= 1 and -1 <= one.output <= 1 for one in found.values())
         assert session.stats().failures == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "slow", "last"),
+    [("renderer.size", 512, 256), ("output.background", "colour", "keep")],
+)
+def test_of_several_values_asked_for_at_once_the_last_is_used(
+    name: str, slow: Any, last: Any, plain_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one needs no preparation, because it is still in use when it is asked for."""
+    controls, preparing = Controls(plain_session, "astronaut"), threading.Event()
+    may_prepare = threading.Event()
+    controls.update("renderer", "size", 256)
+
+    def slowly(function: Callable[..., Any]) -> Callable[..., Any]:
+        def work(*arguments: Any) -> Any:
+            preparing.set()
+            assert may_prepare.wait(60.0)
+            return function(*arguments)
+
+        return work
+
+    monkeypatch.setattr(controls, "_prepare", slowly(controls._prepare))
+    for kind in (PreparedTarget, Reenactor):
+        monkeypatch.setattr(kind, "open_backdrop", slowly(kind.open_backdrop))
+    with ThreadPoolExecutor() as threads:
+        changes = [threads.submit(controls.update_all, {name: slow})]
+        assert preparing.wait(60.0)
+        changes.append(threads.submit(controls.update_all, {name: last}))
+        sleep(0.2)  # so that it has begun
+        may_prepare.set()
+        for change in changes:
+            change.result(60.0)
+    plain_session.presenter.settle()
+    assert controls.settings()[name] == last
+    assert plain_session.reenactor.target.crop_size == 256

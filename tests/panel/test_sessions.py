@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from reenact import registry
 from reenact.errors import ReenactError
 from reenact.live.controls import Controls
 from reenact.panel import studio as studio_module
@@ -18,7 +19,8 @@ from reenact.panel.sessions import Sessions
 from reenact.panel.studio import Studio
 from reenact.targets.library import open_target
 from reenact.types import Target
-from support.panels import FAST
+from support.fakes import until
+from support.panels import FAST, Panel
 
 
 @pytest.fixture
@@ -105,6 +107,16 @@ def test_of_a_request_and_a_session_that_begins_at_once_one_sees_the_other() -> 
         assert (sessions.phase, output.close.call_count) == ("idle", 1)
 
 
+def test_the_target_of_the_session_that_is_asked_for_counts(studio: Studio) -> None:
+    studio.start("pattern", "robin", [])
+    controls = opened(studio)
+    with controls.session:
+        studio.start("pattern", "astronaut", [])
+        controls.on_switch("robin")  # which was being prepared
+    assert studio.choice.target == "astronaut"
+    studio.ended(None)
+
+
 def test_the_newest_of_several_choices_is_stored(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,3 +138,60 @@ def test_the_newest_of_several_choices_is_stored(
         first.result(60.0)
     assert stored[-1] == studio.choice
     assert studio.choice.settings == {"fusion.mouth": 0.5, "fusion.brows": 0.7}
+
+
+def test_an_emotion_for_some_seconds_is_not_kept_for_the_next_session(studio: Studio) -> None:
+    studio.start("pattern", "robin", [])
+    with opened(studio).session:
+        studio.act("emotion=happy 60")
+    studio.ended(None)
+    assert studio.choice.settings == {}
+    studio.start("pattern", "robin", [])
+    with opened(studio).session:
+        studio.act("emotion=happy 60")
+        studio.act("emotion=sad")
+    studio.ended(None)
+    assert studio.choice.settings == {"drive.emotion": "sad"}
+
+
+def test_a_target_that_is_ready_after_the_end_is_not_chosen(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls, preparing, may_prepare = panel.start("pattern"), threading.Event(), threading.Event()
+    prepare = Controls._prepare
+
+    def prepare_slowly(*arguments: Any) -> Any:
+        preparing.set()
+        assert may_prepare.wait(60.0)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(Controls, "_prepare", prepare_slowly)
+    number = panel.call("POST", "/api/target", name="astronaut")
+    assert preparing.wait(60.0)
+    panel.call("POST", "/api/stop")
+    until(lambda: panel.studio.controls is None)
+    may_prepare.set()
+    job = panel.studio.jobs.get(number)
+    assert job is not None
+    until(lambda: job.state != "running")
+    assert (job.state, job.result) == ("failed", "The session has ended; start it again.")
+    assert (controls.target, panel.studio.choice.target) == ("robin", "robin")
+
+
+def test_an_output_of_a_plugin_that_cannot_be_made_is_told_and_the_session_begins(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(argument: str, settings: object) -> Any:
+        raise ZeroDivisionError("a plugin's own")
+
+    load = registry.load
+    broken = registry.SinkSpec("null", "breaks", fail)
+    monkeypatch.setattr(
+        registry, "load", lambda group, name: broken if name == "null" else load(group, name)
+    )
+    studio.start("pattern", "robin", ["null"])
+    with opened(studio).session:
+        outputs = studio.running().outputs()
+    studio.ended(None)
+    assert [one["name"] for one in outputs] == ["panel", "null"]
+    assert "a plugin's own" in outputs[1]["error"]
