@@ -109,7 +109,9 @@ class Request:
 
 
 class Turns:
-    """Lets one thread at a time work; a request for which there is a newer one gives way at once.
+    """Lets one thread at a time work, in the order in which they come.
+
+    A request for which there is a newer one gives way at once.
 
     Args:
         first: the name that counts as the newest request at first.
@@ -122,7 +124,7 @@ class Turns:
     def __init__(self, first: str) -> None:
         self.lock = threading.Condition()
         self.newest = Request(first)
-        self._taken = False
+        self._line: list[object] = []
 
     def ask(self, name: str) -> Request:
         """Make a request, which is then the newest, and return it."""
@@ -138,14 +140,15 @@ class Turns:
         def gave_way() -> bool:
             return request is not None and request is not self.newest
 
+        place = object()
         with self.lock:
-            self.lock.wait_for(lambda: gave_way() or not self._taken)
-            mine = not gave_way()
-            self._taken = self._taken or mine
+            self._line.append(place)
         try:
+            with self.lock:
+                self.lock.wait_for(lambda: gave_way() or self._line[0] is place)
+                mine = not gave_way()
             yield mine
         finally:
-            if mine:
-                with self.lock:
-                    self._taken = False
-                    self.lock.notify_all()
+            with self.lock:
+                self._line.remove(place)
+                self.lock.notify_all()

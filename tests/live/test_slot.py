@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reenact.live.clock import Clock
-from reenact.live.slot import Closed, Slot
+from reenact.live.slot import Closed, Slot, Turns
 from support.fakes import until
 from support.simulation import SimulatedTime
 
@@ -110,3 +110,21 @@ def test_waits_end_by_the_slots_clock(time: SimulatedTime) -> None:
     slot.close()
     slot.pause(2.0)
     assert time.now_s == begin_s + 2.5
+
+
+def test_turns_are_taken_in_the_order_in_which_they_were_asked_for() -> None:
+    turns, order = Turns("first"), list[int]()
+    turns.lock = condition = WatchedCondition()
+
+    def work(number: int) -> None:
+        with turns.take():
+            order.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    with turns.take():
+        for number, thread in enumerate(threads):
+            thread.start()
+            until(lambda number=number: condition.waits > number)  # type: ignore[misc]
+    for thread in threads:
+        thread.join(60.0)
+    assert order == list(range(8))
