@@ -83,7 +83,7 @@ class Remotes(ClosesOnExit):
         deadline_s = time.monotonic() + _STOP_S
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
-        for remote in self._open.values():
+        for remote in list(self._open.values()):
             close_part(remote)
 
     def _try(self, name: str) -> None:
@@ -92,7 +92,7 @@ class Remotes(ClosesOnExit):
         settings = controls.session.settings.remote
         self._absent.discard(name)
         try:
-            self._open[name] = registry.load("remotes", name).make(self, settings)
+            self._add(name, registry.load("remotes", name).make(self, settings))
             problem = ""
         except Exception as error:
             if isinstance(error, SourceError):
@@ -102,6 +102,15 @@ class Remotes(ClosesOnExit):
             if problem != controls.remotes.get(name):
                 log.warning("%s", problem, exc_info=not known)
         controls.remotes[name] = problem
+
+    def _add(self, name: str, remote: Remote) -> None:
+        """Keep a remote that was opened, unless that took longer than `close` has waited."""
+        with self._wanted:
+            late = self._ending
+            if not late:
+                self._open[name] = remote
+        if late:
+            close_part(remote)
 
     def _look(self) -> None:
         """Look for devices that are absent or lost."""

@@ -20,7 +20,7 @@ import pytest
 
 from reenact import registry
 from reenact.config import Section
-from reenact.errors import ConfigError, ReenactError, TargetError
+from reenact.errors import ConfigError, ReenactError, SourceError, TargetError
 from reenact.live.actions import ACTIONS, act, bindings, turn
 from reenact.live.controls import Controls
 from reenact.live.hotkeys import HOTKEYS
@@ -170,6 +170,35 @@ def test_a_plugins_remote_that_breaks_is_told_and_its_device_looked_for_again(
         remotes._look()
         assert len(made) == 3
     assert caplog.messages.count("Breaking could not be closed.") == 2
+
+
+def test_a_remote_that_is_opened_after_the_end_is_closed(
+    controls: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its device stays in use, and it goes on to act in a session that has ended."""
+    opening, may_open, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Late:
+        lost = False
+        close = staticmethod(closed.set)
+
+    def build(performer: Performer, own: Section) -> Late:
+        if not opening.is_set():
+            opening.set()
+            raise SourceError("It is unplugged.")
+        assert may_open.wait(60.0)
+        return Late()
+
+    spec = registry.RemoteSpec("late", "takes long", build)
+    monkeypatch.setattr(registry, "load", lambda group, name: spec)
+    monkeypatch.setattr("reenact.live.remotes._STOP_S", 0.0)
+    controls.session.settings.remote.use = "late"
+    with Remotes(controls) as remotes:
+        looking = threading.Thread(target=remotes._look)
+        looking.start()
+    may_open.set()
+    looking.join(60.0)
+    assert closed.is_set()
 
 
 def test_a_request_that_fails_unexpectedly_does_not_stop_the_next(
