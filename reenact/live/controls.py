@@ -252,6 +252,13 @@ class Controls:
         self.session.presenter.switch(prepared)
         self.target, self._prepared = name, prepared
 
+    def rename_target(self, name: str, new: str) -> bool:
+        """Note that a target was renamed, after a pending switch; return True if it is shown."""
+        with self._turns.take():
+            shown = self.target == name
+            self.target = new if shown else self.target
+            return shown
+
     # Settings
 
     def update(self, section: str, key: str, value: Any) -> None:

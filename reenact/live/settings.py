@@ -182,6 +182,11 @@ def _walk(section: Section, place: str, used: bool, unused: bool) -> Iterator[Se
             yield from _walk(part, f"{place}.{name}", used and name in named, unused)
 
 
+def all_values(settings: Settings) -> dict[str, Any]:
+    """Return the value of every setting by `section.key`, also of components not in use."""
+    return {one.name: one.value for one in walk(settings, unused=True)}
+
+
 @cache
 def declarations(section: type[Section]) -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of each setting of a section, without the sections in it."""

@@ -22,7 +22,7 @@ from reenact.live.actions import STEPS, act
 from reenact.live.controls import Controls
 from reenact.live.presets import OwnSettings, assigned
 from reenact.live.session import Session
-from reenact.live.settings import given_names, load_settings, same, walk
+from reenact.live.settings import all_values, given_names, load_settings, same
 from reenact.panel.choice import (
     Choice,
     is_camera,
@@ -184,10 +184,10 @@ class Studio(ClosesOnExit):
     def rename(self, name: str, new: str) -> None:
         """Rename a target, also where it is chosen or shown. Raises TargetError."""
         self.gallery.rename(name, new)
-        if self.choice.target == name:
+        controls = self.controls
+        shown = controls is not None and controls.rename_target(name, new)
+        if shown or self.choice.target == name:
             self._choose(target=new)
-        if self.controls is not None and self.controls.target == name:
-            self.controls.target = new
 
     def remove(self, name: str) -> None:
         """Remove a target, which then is not chosen either; see `Gallery.remove`."""
@@ -198,7 +198,8 @@ class Studio(ClosesOnExit):
     def restore(self, name: str) -> None:
         """Bring a removed target back, and choose it if it is shown; see `Gallery.restore`."""
         self.gallery.restore(name)
-        if self.controls is not None and self.controls.target == name:
+        controls = self.controls
+        if controls is not None and controls.target == name:
             self._choose(target=name)
 
     @property
@@ -231,7 +232,7 @@ class Studio(ClosesOnExit):
         controls = self.controls
         if controls is None:
             return {}
-        live, planned = controls.settings(), _values(self._loaded_settings())
+        live, planned = controls.settings(), all_values(self._loaded_settings())
         return {k: v for k, v in _changes(self._begun, planned).items() if k not in live}
 
     def update(self, values: Mapping[str, Any]) -> list[str]:
@@ -371,7 +372,7 @@ class Studio(ClosesOnExit):
                     self._watch.close()
                     self._watch = None
             settings = self._loaded_settings()
-            self._begun = _values(settings)
+            self._begun = all_values(settings)
             own = OwnSettings(self.gallery.store, self._assignments)
             own.begin(choice.target, settings)
             target = open_target(
@@ -479,7 +480,7 @@ class Studio(ClosesOnExit):
 
     def _keep_waiting(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings that a preset changes at the next start."""
-        self._keep(_changes(_values(self._loaded_settings()), settings))
+        self._keep(_changes(all_values(self._loaded_settings()), settings))
 
     def _choose(self, **changes: Any) -> None:
         with self._choosing:
@@ -490,10 +491,6 @@ class Studio(ClosesOnExit):
         given = {*given_names(load_settings(self._config, self._assignments))} - self._changed
         chosen = {k: v for k, v in self.choice.settings.items() if k not in given}
         return load_settings(self._config, [*self._assignments, *assigned(chosen)])
-
-
-def _values(settings: Settings) -> dict[str, Any]:
-    return {one.name: one.value for one in walk(settings, unused=True)}
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_targets_are_stepped_through_in_a_circle(plain_session: Session, tmp_pat
         assert controls.target == name
     act(controls, "target=anna")
     store.rename("anna", "zoe")
-    controls.target = "zoe"  # as the panel does
+    assert controls.rename_target("anna", "zoe")
     assert act(controls, "target=previous") == "ben is shown."
     next(store.folder_of("zoe").glob("*.json")).write_text("{}")
     with pytest.raises(ReenactError, match="zoe"):

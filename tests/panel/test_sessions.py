@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
@@ -18,6 +19,7 @@ from reenact.panel.choice import Choice
 from reenact.panel.sessions import Sessions
 from reenact.panel.studio import Studio
 from reenact.targets.library import open_target
+from reenact.testing.portrait import portrait_target
 from reenact.types import Target
 from support.fakes import until
 from support.panels import FAST, Panel
@@ -105,6 +107,35 @@ def test_of_a_request_and_a_session_that_begins_at_once_one_sees_the_other() -> 
         assert sessions.next(0.0) is None
         sessions.end()
         assert (sessions.phase, output.close.call_count) == ("idle", 1)
+
+
+def test_a_target_that_is_renamed_while_it_is_prepared_is_shown_under_its_new_name(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.gallery.store.create(replace(portrait_target(), name="anna"))
+    prepare, ready, may_show = Controls._prepare, threading.Event(), threading.Event()
+
+    def prepare_slowly(*arguments: Any) -> Any:
+        prepared = prepare(*arguments)
+        ready.set()
+        assert may_show.wait(60.0)
+        return prepared
+
+    studio.start("pattern", "robin", [])
+    controls = opened(studio)
+    with controls.session, ThreadPoolExecutor() as threads, monkeypatch.context() as patch:
+        patch.setattr(Controls, "_prepare", prepare_slowly)
+        job = studio.switch("anna")
+        assert ready.wait(60.0)
+        renamed = threads.submit(studio.rename, "anna", "berta")
+        until(lambda: "berta" in studio.gallery.store)
+        may_show.set()
+        renamed.result(60.0)
+        until(lambda: job.state != "running")
+        assert job.state == "done"
+    assert (controls.target, studio.choice.target) == ("berta", "berta")
+    controls.update("renderer", "size", 256)
+    studio.ended(None)
 
 
 def test_the_target_of_the_session_that_is_asked_for_counts(studio: Studio) -> None:
