@@ -172,6 +172,13 @@ class FallbackReenactor:
             width, height = self._reenactor.size
             return Frame(np.full((height, width, 3), _CARD_GREY, np.uint8), time_s, index)
 
+    def reset(self) -> None:
+        """Have the reenactor forget earlier frames; if a part fails at that, the run goes on."""
+        try:
+            self._reenactor.reset()
+        except Exception:
+            log.warning("Earlier frames could not be forgotten.", exc_info=True)
+
     def raise_if_all_failed(self) -> None:
         """Raise the last failure if there were frames and none of them was rendered."""
         if self._last_failure is not None and not self._rendered_any:

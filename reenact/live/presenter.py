@@ -97,7 +97,7 @@ class Presenter:
         if before is Show.FROZEN and self._shown is Show.LIVE:
             self._fade()
         if Show.REST in (before, self._shown):
-            self._reenactor.reset()
+            self.reset()
         return self._shown is Show.REST
 
     @property
@@ -121,6 +121,10 @@ class Presenter:
             return replace(self._last, time_s=time_s, index=index)
         rests = self._shown is Show.REST
         return self._keep(self._faded(self._pictures.idle(time_s, index, at_rest=rests)))
+
+    def reset(self) -> None:
+        """Forget earlier frames, for instance after a gap."""
+        self._pictures.reset()
 
     def raise_if_all_failed(self) -> None:
         """Raise the last failure if there were frames and none of them was rendered."""

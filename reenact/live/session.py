@@ -428,7 +428,7 @@ class Session(ClosesOnExit):
             due = pictures.settle()
             if item is not None:
                 if away:
-                    self.reenactor.reset()
+                    pictures.reset()
                 away, seen_s = False, self._clock.now_s()
                 self._work_start_s = seen_s
                 self._hand_on(pictures.step(item.frame), item.captured_s)

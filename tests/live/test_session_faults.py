@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
 from reenact.config import Settings
 from reenact.errors import SinkError, SourceError
 from reenact.live.fallback import MAX_FAILURES_IN_A_ROW
+from reenact.live.presenter import Show
 from reenact.live.session import Session
 from reenact.sinks.fanout import SinkSet
 from reenact.types import Frame
@@ -87,6 +89,25 @@ def test_a_live_output_stays_open_though_the_renderer_fails_for_good(
     source = FakeSource(50)
     with pytest.raises(RuntimeError, match="fake renderer"):
         run(source, FakeReenactor(fails=range(5, 1000)), FakeSink(), time)
+
+
+def test_a_live_output_stays_open_though_earlier_frames_cannot_be_forgotten(
+    time: SimulatedTime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program for calls would take another camera in its place, perhaps the real one."""
+    sink, reenactor = FakeSink(live=True), FakeReenactor()
+    monkeypatch.setattr(reenactor, "reset", Mock(side_effect=RuntimeError("a tracker's own")))
+    source = FakeSource(None, live=True, away=range(10, 25), time=time)
+    session = make_session(source, reenactor, sink, time)
+    with session:
+        session.start()
+        for show, colour in ((Show.LIVE, GREEN), (Show.REST, BLUE), (Show.LIVE, GREEN)):
+            session.presenter.show = show
+            shown = [colour] * 20
+            until(lambda shown=shown: session.ended(0.0) or sink.colours[-20:] == shown)  # type: ignore[misc]
+        assert not session.ended(0.0)
+    assert session.error is None
+    assert "a tracker's own" in caplog.text
 
 
 def test_a_short_file_is_an_error_if_no_frame_of_it_was_rendered(time: SimulatedTime) -> None:
