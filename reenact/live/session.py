@@ -279,10 +279,7 @@ class Session(ClosesOnExit):
     def update(self, section: str, key: str, value: Any) -> None:
         """Change a setting that is marked live, from the next frame on.
 
-        Args:
-            section: such as "fusion", or of a part's own "renderer.warp_unet".
-            key: of the setting.
-            value: the new one.
+        `section` is such as "fusion", or of a part's own "renderer.warp_unet".
 
         Raises:
             ConfigError: there is no such setting, it is not live, or the value is not allowed.
@@ -362,19 +359,21 @@ class Session(ClosesOnExit):
     # The capture thread
 
     def _capture(self) -> None:
+        came = False
         while not self._captured.closed:
             try:
                 with self.recorder.timer.step("read"):
                     frame = self.source.read()
                 if frame is not None and not is_picture(frame.image):
                     raise SourceError(f"{self.source.name} delivers no picture: uint8 (H, W, 3).")
-            except SourceError as error:
-                if not self.source.live:
+            except Exception as error:
+                known = isinstance(error, SourceError)
+                if not (self.source.live and (known or came)):
                     self._fail(error)  # `wait` raises it once the earlier frames are written
                     break
                 if not self.source_problem:
-                    log.warning("%s", error)
-                self.source_problem = str(error)
+                    log.warning("%s", error, exc_info=not known)
+                self.source_problem = str(error) if known else f"{self.source.name}: {error!r}"
                 self._captured.pause(_RETRY_S)
                 continue
             if frame is None:
@@ -383,6 +382,7 @@ class Session(ClosesOnExit):
                 log.warning("%s is back.", self.source.name)
                 self.source_problem = ""
             self._take_in(frame)
+            came = True
         self._captured.finish()
 
     def _take_in(self, frame: Frame) -> None:

@@ -154,6 +154,27 @@ def test_an_error_of_the_program_itself_is_raised(time: SimulatedTime) -> None:
         run(FakeSource(None, step=break_down), FakeReenactor(), FakeSink(), time)
 
 
+def test_a_live_output_stays_open_though_a_bug_ends_the_source(
+    time: SimulatedTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(number: int) -> None:
+        if number >= first:
+            raise ZeroDivisionError("a plugin's")
+
+    first, sink = 5, FakeSink(live=True)
+    source = FakeSource(None, live=True, step=break_down, time=time)
+    with make_session(source, FakeReenactor(), sink, time) as session:
+        session.start()
+        until(lambda: session.ended(0.0) or sink.colours[-20:] == [BLUE] * 20)
+        assert not session.ended(0.0)
+        assert session.source_problem == 'fake actor: ZeroDivisionError("a plugin\'s")'
+    assert GREEN in sink.colours
+    assert [record.exc_info is None for record in caplog.records] == [False]
+    first = 0
+    with pytest.raises(ZeroDivisionError):
+        run(FakeSource(None, live=True, step=break_down, time=time), FakeReenactor(), sink, time)
+
+
 def test_one_failing_output_does_not_stop_the_others(time: SimulatedTime) -> None:
     first, second, third = FakeSink("a"), FakeSink("b", fails_at=3), FakeSink("c", open_fails=True)
     outputs = SinkSet([first, second, third])
