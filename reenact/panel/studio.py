@@ -374,9 +374,10 @@ class Studio(ClosesOnExit):
             settings = self._loaded_settings()
             self._begun = all_values(settings)
             own = OwnSettings(self.gallery.store, self._assignments)
-            own.begin(choice.target, settings)
+            name = self.choice.target or choice.target  # it may have been renamed meanwhile
+            own.begin(name, settings)
             target = open_target(
-                choice.target,
+                name,
                 settings.renderer.size,
                 store=self.gallery.store,
                 make_tracker=lambda: still_tracker(settings.tracking),
@@ -389,7 +390,8 @@ class Studio(ClosesOnExit):
                 self.watch_source(watched)  # the page still shows the camera choice
             return None
         inputs = input_files(choice.source, self._config, settings.drive.track)
-        controls = Controls(session, choice.target, self.gallery.store, inputs=inputs, own=own)
+        name = self.choice.target or name
+        controls = Controls(session, name, self.gallery.store, inputs=inputs, own=own)
         controls.on_switch, controls.on_wait = self._keep_target, self._keep_waiting
         outputs = self.choice.outputs  # they may have been switched since the request
         for output in outputs:

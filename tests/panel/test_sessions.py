@@ -83,6 +83,27 @@ def test_what_is_changed_while_a_session_starts_holds_in_it(
     studio.ended(None)
 
 
+def test_a_target_that_is_renamed_while_its_session_starts_is_shown(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = studio.gallery.store
+    store.create(replace(portrait_target(), name="anna"))
+
+    def load(name: str, *_: Any, **__: Any) -> Target:
+        target = open_target(name, 128, store=store)
+        studio.rename(name, "carla")
+        return target
+
+    studio.start("pattern", "anna", [])
+    studio.rename("anna", "berta")
+    monkeypatch.setattr(studio_module, "open_target", load)
+    controls = opened(studio)
+    with controls.session:
+        assert (controls.target, studio.choice.target) == ("carla", "carla")
+        controls.update("output", "max_side", 300)
+    studio.ended(None)
+
+
 def test_of_a_request_and_a_session_that_begins_at_once_one_sees_the_other() -> None:
     first, second, controls = Choice("a"), Choice("b"), Mock()
     for begins_first in (True, False):
