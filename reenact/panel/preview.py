@@ -7,6 +7,7 @@ viewers, and not at all while nobody watches.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from reenact.errors import ReenactError
 from reenact.imaging import encoded, rotated
 from reenact.lifecycle import ClosesOnExit
 from reenact.types import Frame, Image, Source
+
+log = logging.getLogger(__name__)
 
 MAX_SIDE_PX: Final = 640
 _QUALITY: Final = 75
@@ -157,23 +160,30 @@ class SourceWatch(ClosesOnExit):
             kind, argument = registry.split(self.text)
             try:
                 source = registry.load("sources", kind).make(argument, self._settings)
-            except ReenactError as error:  # perhaps in use by a program that will be closed
-                self.problem = str(error)
-                self._ending.wait(_RETRY_S)
+            except Exception as error:  # perhaps in use by a program that will be closed
+                self._wait(error)
                 continue
             with source:
                 if not self._show(source):
                     return
             self._newest.put(None)
 
+    def _wait(self, error: Exception) -> None:
+        """Tell what is wrong, and wait until the next attempt; a bug is also logged."""
+        known = isinstance(error, ReenactError)
+        told = str(error) if known else f"{self.text}: {error!r}"
+        if told != self.problem and not known:
+            log.warning("A bug in a source: %s", told, exc_info=error)
+        self.problem = told
+        self._ending.wait(_RETRY_S)
+
     def _show(self, source: Source) -> bool:
         """Show a source while it is watched; return False once it has ended."""
         while self._is_watched:
             try:
                 frame = source.read()
-            except ReenactError as error:
-                self.problem = str(error)
-                self._ending.wait(_RETRY_S)
+            except Exception as error:
+                self._wait(error)
                 continue
             if frame is None:
                 return False

@@ -12,16 +12,18 @@ from unittest.mock import Mock
 import pytest
 
 from reenact import registry
+from reenact.config import SourceSettings
 from reenact.errors import ReenactError
 from reenact.live.controls import Controls
 from reenact.panel import studio as studio_module
 from reenact.panel.choice import Choice
+from reenact.panel.preview import NewestPicture, SourceWatch
 from reenact.panel.sessions import Sessions
 from reenact.panel.studio import Studio
 from reenact.targets.library import open_target
 from reenact.testing.portrait import portrait_target
 from reenact.types import Target
-from support.fakes import until
+from support.fakes import FakeSource, until
 from support.panels import FAST, Panel
 
 
@@ -247,3 +249,27 @@ def test_an_output_of_a_plugin_that_cannot_be_made_is_told_and_the_session_begin
     studio.ended(None)
     assert [one["name"] for one in outputs] == ["panel", "null"]
     assert "a plugin's own" in outputs[1]["error"]
+
+
+@pytest.mark.parametrize("reads", [0, 3])
+def test_a_bug_of_a_source_that_is_watched_is_told_and_it_is_tried_again(
+    reads: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make(argument: str, settings: object) -> FakeSource:
+        made.append(argument)
+        if not reads:
+            raise ZeroDivisionError("a plugin's own")
+        return FakeSource(None, live=True, step=break_down)
+
+    def break_down(number: int) -> None:
+        if number >= reads:
+            raise ZeroDivisionError("a plugin's own")
+
+    made, newest = list[str](), NewestPicture()
+    monkeypatch.setattr("reenact.panel.preview._RETRY_S", 0.01)
+    monkeypatch.setattr(registry, "load", lambda group, name: Mock(make=make))
+    with SourceWatch("plugin:x", SourceSettings(), newest) as watch:
+        until(lambda: watch.problem, 5.0)
+        assert "a plugin's own" in watch.problem
+        until(lambda: watch._thread.is_alive() and len(made) > 3 * (not reads), 5.0)
+    assert "ZeroDivisionError" in caplog.text
