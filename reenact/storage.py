@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 from reenact.errors import ReenactError, SinkError, TargetError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded only where a picture is written
+    from numpy.typing import NDArray
+
     from reenact.types import Array, Image
 
 ASSETS: Final = Path(__file__).parent / "assets"
@@ -257,6 +259,23 @@ def npz_bytes(**arrays: Array) -> bytes:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     return content.getvalue()
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Return all arrays of an .npz file; nothing is unpickled.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no .npz file, or damaged.
+    """
+    import numpy as np
+
+    content = io.BytesIO(path.read_bytes())
+    try:
+        with np.load(content, allow_pickle=False) as archive:
+            return dict(archive)
+    except Exception as error:  # a damaged file can make its readers raise anything
+        raise ValueError("it is no .npz file, or damaged") from error
 
 
 def write_png(path: Path, image: Image) -> None:

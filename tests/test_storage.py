@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import json
 import os
 import stat
@@ -17,7 +19,14 @@ from hypothesis import strategies as st
 
 from reenact import storage
 from reenact.errors import ModelError, SinkError
-from reenact.storage import atomic_write, check_writable, write_json, write_png
+from reenact.storage import (
+    atomic_write,
+    check_writable,
+    npz_bytes,
+    read_npz,
+    write_json,
+    write_png,
+)
 from support.crashes import interrupted_at_each_line, killed_at_each_line
 
 OLD, NEW = b"old" * 1000, b"new" * 5000
@@ -41,6 +50,43 @@ def test_json_and_png_are_read_back_as_written(tmp_path: Path) -> None:
     assert blue_first.shape == (4, 6, 3)
     assert blue_first[0, 0].tolist() == [0, 0, 200]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.png"]
+
+
+def array_file(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 799), st.integers(0, 255)), min_size=1, max_size=4)
+)
+def test_damaged_arrays_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.npz"
+    data = bytearray(npz_bytes(neutral=np.random.default_rng(0).normal(size=90)))
+    for place, value in changes:
+        data[place % len(data)] = value
+    path.write_bytes(data)
+    with contextlib.suppress(ValueError):
+        assert all(isinstance(array, np.ndarray) for array in read_npz(path).values())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        array_file(np.zeros(3)),
+        npz_bytes(neutral=np.zeros(9))[:70] + b"\xff" * 9 + npz_bytes(neutral=np.zeros(9))[79:],
+    ],
+    ids=["empty", "npy", "damaged"],
+)
+def test_what_is_no_archive_of_arrays_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"no \.npz file, or damaged"):
+        read_npz(tmp_path / "a.npz")
 
 
 def test_windows_refuses_a_file_that_another_program_has_open(

@@ -10,13 +10,12 @@ import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
-from zipfile import BadZipFile
 
 import numpy as np
 
 from reenact.errors import ReenactError
 from reenact.face.topology import N_LANDMARKS
-from reenact.storage import atomic_write, data_folder, npz_bytes
+from reenact.storage import atomic_write, data_folder, npz_bytes, read_npz
 from reenact.types import Array
 
 _MAX_FILE_BYTES: Final = 200_000
@@ -49,11 +48,10 @@ class NeutralStore:
         try:
             if path.stat().st_size > _MAX_FILE_BYTES:
                 raise ValueError("too large")
-            with np.load(path, allow_pickle=False) as archive:
-                neutral = archive["neutral"]
+            neutral = read_npz(path)["neutral"].astype(np.float32)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise ReenactError(
                 f"The stored neutral {path} is damaged; delete it, and a new one is estimated."
             ) from error
@@ -61,7 +59,7 @@ class NeutralStore:
             raise ReenactError(
                 f"The stored neutral {path} is not a face; delete it, and a new one is estimated."
             )
-        return np.asarray(neutral, dtype=np.float32)
+        return neutral
 
     def save(self, name: str, neutral: Array) -> Path:
         """Store an actor's (478, 3) neutral atomically, and return the path of the file.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from itertools import islice
 from pathlib import Path
 from typing import Final
-from zipfile import BadZipFile
 
 import av
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from reenact.errors import SourceError
 from reenact.face.topology import N_LANDMARKS
 from reenact.sinks.video_file import is_partial
+from reenact.storage import read_npz
 from reenact.types import Array
 
 UNRELATED: Final = "unrelated"
@@ -68,13 +67,12 @@ def load_landmarks(path: Path) -> Array:
     Raises SourceError if the file is missing or has none.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
+        return np.ascontiguousarray(read_npz(path)["landmarks"]).astype(np.float32)
     except FileNotFoundError as error:
         raise SourceError(
             f"There is no landmark file {path}; `reenact train prepare` makes clips with landmarks."
         ) from error
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise SourceError(f"{path} is not a landmark file (.npz with 'landmarks').") from error
 
 
@@ -104,9 +102,9 @@ def load_labels(path: Path, frames: int) -> NDArray[np.intp] | None:
     None: the file has no labels. Raises SourceError if it is damaged, or has a different number.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            labels = archive["emotions"].astype(np.intp) if "emotions" in archive else None
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        arrays = read_npz(path)
+        labels = arrays["emotions"].astype(np.intp) if "emotions" in arrays else None
+    except (OSError, ValueError, TypeError) as error:
         raise SourceError(f"{path} cannot be read: {error}.") from error
     if labels is not None and labels.shape != (frames,):
         raise SourceError(f"{path} has {labels.shape} labels, but landmarks for {frames} frames.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import signal
 import sys
@@ -16,6 +17,7 @@ from reenact.expression.fusion import Fusion
 from reenact.expression.neutral_store import NeutralStore
 from reenact.face.geometry import canonical_face, rotation_matrix
 from reenact.face.topology import ACTION_UNITS
+from reenact.storage import npz_bytes
 from reenact.types import Array, Pose
 from support.faces import deviation_of
 from support.fusions import FPS, FRONT, another_face, in_picture, start, target_points
@@ -195,7 +197,23 @@ def test_only_the_stored_neutral_needs_a_stored_neutral() -> None:
         stored_fusion(actor)
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 broken"])
+def array_file() -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.zeros((478, 3), np.float32))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not an archive",
+        b"PK\x03\x04 broken",
+        array_file(),
+        npz_bytes(neutral=np.full((478, 3), "text")),
+    ],
+    ids=["empty", "text", "cut", "npy", "words"],
+)
 def test_a_damaged_neutral_is_found_anew(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     path = NeutralStore().path("default")
     path.parent.mkdir(parents=True)
