@@ -7,6 +7,8 @@ section.key=value`.
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import os
 import sys
@@ -459,7 +461,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not text in UTF-8; save it in that encoding.") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, or endless digits or brackets
         raise ConfigError(f"{path} is not a readable TOML file: {error}") from error
 
 
@@ -470,18 +472,18 @@ def as_toml(value: bool | float | str) -> str:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split `name=value`. The value is read as TOML; if it is not valid TOML, it stays text.
+    """Split `name=value`. The value is read as TOML; a date, and what is not TOML, stays text.
 
-    Raises:
-        ConfigError: there is no name or no equals sign.
+    Raises ConfigError if there is no name or no equals sign.
     """
     name, equals, value = text.partition("=")
     if not (equals and name.strip()):
         raise ConfigError(f"--set takes name=value, not {text!r}.")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value.strip()
+    name, text = name.strip(), value.strip()
+    with contextlib.suppress(ValueError, RecursionError):
+        read = tomllib.loads(f"value = {text}")["value"]
+        return name, text if isinstance(read, datetime.date | datetime.time) else read
+    return name, text
 
 
 def first_problem(error: ValidationError, section: str = "") -> str:

@@ -60,6 +60,9 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
         ("sink.http.port=8090", "sink.http", "port", 8090),
         ("drive.units.mouth_open=0.4", "drive.units", "mouth_open", 0.4),
         ("renderer.weights=a=b.safetensors", "renderer", "weights", "a=b.safetensors"),
+        ("actor.name=2026-11-30", "actor", "name", "2026-11-30"),
+        ("actor.name=07:30", "actor", "name", "07:30"),
+        ("output.label=[[", "output", "label", "[["),
     ],
 )
 def test_assignments_are_read_by_their_type(
@@ -97,6 +100,7 @@ def test_assignments_are_read_by_their_type(
         ("drive.units.jaw_drop=-0.1", "drive.units.jaw_drop: Input should be greater than or"),
         ("drive.units.jaw_drop=wide", "drive.units.jaw_drop: Input should be a valid number"),
         ("drive.units=1", "drive.units is a section"),
+        ("output.label=true", "output.label cannot be True; it is text in the lower left corner"),
     ],
 )
 def test_a_wrong_assignment_is_told_in_one_sentence(text: str, message: str) -> None:
@@ -113,6 +117,9 @@ def test_a_wrong_assignment_is_told_in_one_sentence(text: str, message: str) -> 
         ("intensity = 1", "unknown setting intensity"),
         ("fusion = 1", "fusion is a section"),
         ("[drive]\nintensty = 1", "did you mean drive.intensity"),
+        ("drive = " + "[" * 3000, "not a readable TOML file"),
+        ("[drive]\nintensity = " + "9" * 5000, "not a readable TOML file"),
+        ("[output]\nlabel = 2026-11-30", "output.label cannot be datetime.date(2026, 11, 30)"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_name(tmp_path: Path, text: str, message: str) -> None:

@@ -313,7 +313,7 @@ def _told(error: ValidationError, section: str = "") -> str:
     `section` is the prefix that the names in the error lack, with a trailing dot.
     """
     problem = error.errors()[0]
-    if problem["type"] not in ("string_pattern_mismatch", "name"):
+    if problem["type"] not in ("string_pattern_mismatch", "string_type", "name"):
         return first_problem(error, section)
     name = section + ".".join(map(str, problem["loc"]))
     schema = next(one.schema for one in walk(Settings(), unused=True) if one.name == name)
