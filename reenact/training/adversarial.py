@@ -32,7 +32,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from reenact.config import Share
+from reenact.config import Share, UserPath
 from reenact.errors import ConfigError
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.fusion_network import FusionNetwork, shipped_network
@@ -91,7 +91,7 @@ class PictureGanConfig(AdversarialConfig, PictureData):
     """
 
     landmarks: Literal["true", "fused"] = "true"
-    fusion: str = ""
+    fusion: UserPath = ""
 
 
 def read_config(settings: Mapping[str, Any]) -> PictureGanConfig:

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from typing_extensions import dataclass_transform
 
-from reenact.config import Share, first_problem
+from reenact.config import Share, UserPath, first_problem
 from reenact.errors import ConfigError, ReenactError, counted
 from reenact.training.augmentation import AUGMENTATIONS, Augmentation
 
@@ -49,9 +49,9 @@ class PeopleData:
         test_fold: index of a fold that is held out of both, for the reported figures; "" is None.
     """
 
-    train: str
-    val: str = ""
-    folds: str = ""
+    train: UserPath
+    val: UserPath = ""
+    folds: UserPath = ""
     held_out_fold: NonNegativeInt = 0
     test_fold: Annotated[
         NonNegativeInt | None, BeforeValidator(lambda n: None if n == "" else n)
@@ -75,8 +75,8 @@ class PictureData(PeopleData):
         augmentation: augmentations of the training pairs.
     """
 
-    stills: tuple[str, ...] = ()
-    cache: str = "runs/cache"
+    stills: tuple[UserPath, ...] = ()
+    cache: UserPath = "runs/cache"
     still_share: Share = 0.25
     validation_frames: PositiveInt = 4
     augmentation: tuple[Augmentation, ...] = AUGMENTATIONS

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, ValidationError
 
 from reenact import registry
-from reenact.config import Section, first_problem, parse_assignment, read_toml
+from reenact.config import Section, UserPath, first_problem, parse_assignment, read_toml
 from reenact.errors import ConfigError, ModelError, PluginError
 from reenact.training.checkpoints import check_folder
 from reenact.training.loop import LoopOptions, Recipe, TrainingOutcome, train
@@ -27,7 +27,7 @@ class TrainingFile(Section):
         description="name of a renderer or motion that can be trained, or landmark_fusion; or the "
         "module:function that makes a recipe, of what is no part"
     )
-    folder: str = Field(description="receives state, best weights and history")
+    folder: UserPath = Field(description="receives state, best weights and history")
     steps: int = Field(gt=0, description="last step")
     minutes: float = Field(
         0.0, ge=0, description="wall time after which training ends earlier; 0: no limit"

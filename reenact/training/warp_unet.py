@@ -22,6 +22,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from reenact.config import UserPath
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.imaging import from_unit
@@ -59,7 +60,7 @@ class WarpUNetRecipeConfig(PictureData):
         network: sizes of the generator.
     """
 
-    start: str = ""
+    start: UserPath = ""
     batch_size: PositiveInt = 12
     learning_rate: NonNegativeFloat = 7e-4
     texture_weight: NonNegativeFloat = 2.5

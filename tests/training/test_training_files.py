@@ -11,12 +11,14 @@ from safetensors.torch import load_file
 from reenact.errors import ConfigError, ModelError, ReenactError
 from reenact.storage import ASSETS
 from reenact.testing.weights import people
+from reenact.training.people import read_settings
 from reenact.training.recipes import (
     load_training,
     measure_config,
     read_training_file,
     run_config,
 )
+from reenact.training.warp_unet import WarpUNetRecipeConfig
 
 FILE = """
 recipe = "warp_unet"
@@ -88,6 +90,18 @@ def test_assigned_values_beat_those_of_the_file(config: Path) -> None:
     assert file.steps == 7
     assert file.settings["learning_rate"] == 0.5
     assert file.settings["batch_size"] == 2
+
+
+def test_a_path_may_begin_with_a_tilde(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert Path(read_training_file(config, ["folder=~/run"]).folder) == tmp_path / "run"
+    paths = {"train": "~/a", "val": "~/a", "stills": ["~/a"], "cache": "~/a", "start": "~/a"}
+    settings = read_settings(WarpUNetRecipeConfig, paths)
+    named = {settings.train, settings.val, *settings.stills, settings.cache, settings.start}
+    assert {Path(path) for path in named} == {tmp_path / "a"}
 
 
 def test_a_wrong_name_and_a_file_for_another_command_are_told(config: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from pydantic import Field
 
-from reenact.config import Section, Share
+from reenact.config import Section, Share, UserPath
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image, transform_points
 from reenact.registry import MotionSpec
 from reenact.rendering.aligned_face import AlignedRenderer, ramp_from_rest
@@ -48,7 +48,7 @@ class TextureRenderer(AlignedRenderer):
 class MotionGANSettings(Section):
     """The section `[drive.motion_gan]`."""
 
-    weights: str = Field(
+    weights: UserPath = Field(
         "", description="path of a .safetensors file; empty: those that come with the plugin"
     )
     variety: Share = Field(

@@ -18,7 +18,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from reenact.config import Share
+from reenact.config import Share, UserPath
 from reenact.errors import ConfigError, ModelError
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import check_side, gradient_penalty, window
@@ -68,7 +68,7 @@ class FaceGanConfig(FaceData):
     windowed: bool = False
     residual: bool = False
     gain: PositiveFloat = 1.0
-    start: str = ""
+    start: UserPath = ""
 
 
 Settings = TypeVar("Settings", bound=FaceGanConfig)
