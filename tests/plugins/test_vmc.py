@@ -161,9 +161,10 @@ def test_datagrams_that_are_no_osc_are_passed_over_in_silence(
 ) -> None:
     """Anybody who can reach the port may send them, as often as they like."""
     damaged = b"#bundle\0" + bytes(8) + (20).to_bytes(4, "big") + b"x" * 20
+    unknown = b"/VMC/Ext/Blend/Val\0\0,sq\0JawOpen\0"
     port = free_port()
     with VmcSource(port) as source, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for datagram in (b"", b"\xff\xfe", b"/" + b"\xff" * 7, b"#bundle\0", damaged):
+        for datagram in (b"", b"\xff\xfe", b"/" + b"\xff" * 7, b"#bundle\0", damaged, unknown):
             sender.sendto(datagram, ("127.0.0.1", int(port)))
         client = UDPClient("127.0.0.1", int(port))
         for number in range(500):
@@ -202,11 +203,13 @@ def test_names_in_any_case_count_and_nonsense_moves_nothing() -> None:
     assert read_name("cheekPuff") is None
     nan, ahead = float("nan"), np.eye(3, dtype=np.float32)
     assert not action_units_of({"JawOpen": nan, "MouthLeft": -3.0}).any()
+    assert action_units_of({"MouthLeft": 1e300}).max() == 1.0
     performance = BlendShapeFace().frame({"TongueOut": nan}, ahead).performance
     assert performance is not None
     assert performance.landmarks is not None
     assert performance.landmarks.tongue == 0.0
-    assert np.array_equal(protocol.rotation([0.0, 0.0, 0.0, 0.0]), np.eye(3, dtype=np.float32))
+    for none in (0.0, 1e200, float("inf"), nan):
+        assert np.array_equal(protocol.rotation([0.0, none, 0.0, none]), ahead)
 
 
 @pytest.mark.parametrize(

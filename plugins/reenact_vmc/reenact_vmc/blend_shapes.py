@@ -76,8 +76,8 @@ def action_units(shapes: Mapping[str, float]) -> Array:
         for unit, names in _SHAPES.items()
     }
     of["mouth_open"] = of["jaw_drop"] - shapes.get("MouthClose", 0.0)
-    units = np.array([of[unit] for unit in ACTION_UNITS], np.float32)
-    return np.clip(np.nan_to_num(units), 0.0, 1.0)
+    units = np.nan_to_num([of[unit] for unit in ACTION_UNITS])
+    return np.clip(units, 0.0, 1.0).astype(np.float32)
 
 
 def look_shapes(deviation: Array) -> dict[str, float]:

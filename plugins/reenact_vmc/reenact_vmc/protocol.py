@@ -34,7 +34,8 @@ def quaternion(rotation: Array) -> list[float]:
 def rotation(quaternion: list[float]) -> Array:
     """Return the float32 (3, 3) head rotation of (x, y, z, w), the identity for no rotation."""
     values = np.asarray(quaternion, np.float64)
-    if not np.isfinite(values).all() or np.linalg.norm(values) < 1e-6:
+    # Squares of what a damaged datagram may hold are infinite.
+    if not 1e-6 < np.linalg.norm(values) < np.inf:
         return np.eye(3, dtype=np.float32)
     matrix: Array = Rotation.from_quat(values).as_matrix().astype(np.float32)
     return matrix

@@ -46,8 +46,8 @@ class _Server(BlockingOSCUDPServer):
 
 
 def _is_no_complaint(record: logging.LogRecord) -> bool:
-    """Return False for what pythonosc logs, through the root logger, of each damaged bundle."""
-    return record.module != "osc_bundle"
+    """Return False for what pythonosc logs, through the root logger, of each damaged datagram."""
+    return not record.module.startswith("osc_")
 
 
 class VmcSource(ClosesOnExit):
