@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -122,6 +123,10 @@ _FACS: Final = {
 _SHOT_NUMBER: Final = re.compile(r"\+(?=\d+$)")
 """The sign before the number at the end of a `shot_name`; names of items never end so."""
 
+_MAX_PART_BYTES: Final = 110
+"""Maximum length of either part of an item's name. With what is added to it, a file of that name
+has up to 255 bytes."""
+
 _FACS_COLUMN: Final = re.compile(r"\s*'?AU ?(\d+)'?\s*")
 
 
@@ -149,26 +154,59 @@ class Item:
 
 
 def find_items(source: Path, layout: Layout = "auto") -> list[Item]:
-    """Find all items to prepare, sorted by name.
+    """Find all items to prepare, sorted by name; links to folders are followed.
 
     Raises:
         SourceError: there are none, or none of that layout.
     """
     if not source.exists():
         raise SourceError(f"There is no folder {source}; check the path.")
-    files = [source] if source.is_file() else sorted(f for f in source.rglob("*") if f.is_file())
+    files = [source] if source.is_file() else _files_below(source)
     pictures = [file for file in files if file.suffix.lower() in PICTURES]
     chosen = _recognise(source, pictures) if layout == "auto" else layout
     if chosen == "emotionet":
-        items = _emotionet(source, pictures)
+        items = _emotionet(files, pictures)
     elif chosen in LAYOUTS:
-        items = _of_pattern(source, pictures, LAYOUTS[chosen])
+        items = _of_pattern(source, files, pictures, LAYOUTS[chosen])
     else:
         items = _folders(source, files)
     if not items:
         wanted = "video or picture" if chosen in ("auto", "folders") else f"picture of {chosen}"
         raise SourceError(f"{source} has no {wanted}.")
-    return sorted(items, key=lambda item: item.name)
+    named = (replace(item, name=_file_name(item.name)) for item in items)
+    return sorted(named, key=lambda item: item.name)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    files: list[Path] = []
+    seen: set[str] = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        here = os.path.realpath(place)
+        if here in seen:  # a link to a folder above it, for example
+            below.clear()
+            continue
+        seen.add(here)
+        below.sort(key=lambda name: (Path(place, name).is_symlink(), name))
+        files += [Path(place, name) for name in names]
+    return sorted(file for file in files if file.is_file())
+
+
+def _file_name(name: str) -> str:
+    """Return an item's name as that of a file: text of a length that every disk takes."""
+    person, sign, rest = name.partition("__")
+    return f"{_part(person)}{sign}{_part(rest)}"
+
+
+def _part(text: str) -> str:
+    content = os.fsencode(text)
+    try:
+        content.decode()
+    except UnicodeDecodeError:  # unpacked from an old archive
+        content = content.decode("latin-1").encode()
+    if len(content) <= _MAX_PART_BYTES:
+        return content.decode()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    return f"{content[: _MAX_PART_BYTES - 9].decode(errors='ignore')}-{digest}"
 
 
 def shot_name(name: str, number: int) -> str:
@@ -205,7 +243,9 @@ def _place(source: Path, file: Path) -> str:
     return file.relative_to(source.parent).with_suffix("").as_posix()
 
 
-def _of_pattern(source: Path, pictures: list[Path], pattern: Pattern) -> list[Item]:
+def _of_pattern(
+    source: Path, files: list[Path], pictures: list[Path], pattern: Pattern
+) -> list[Item]:
     found: dict[str, list[tuple[str | int, Path, int]]] = defaultdict(list)
     for file in pictures:
         match = pattern.path.search(_place(source, file))
@@ -226,16 +266,16 @@ def _of_pattern(source: Path, pictures: list[Path], pattern: Pattern) -> list[It
             Item(name, "set", tuple(f for _, f, _ in kept), tuple(n for _, _, n in kept))
             for name, kept in ((name, sorted(rows)) for name, rows in found.items())
         ]
-    labels = {file.name[:8]: file for file in sorted(source.rglob("S*_*_*_emotion.txt"))}
+    labels = {file.name[:8]: file for file in files if file.match("S*_*_*_emotion.txt")}
     items = []
     for name, rows in found.items():
         rows.sort()
-        files = tuple(file for _, file, _ in rows)[: max(round(len(rows) * pattern.share), 1)]
+        frames = tuple(file for _, file, _ in rows)[: max(round(len(rows) * pattern.share), 1)]
         peak = rows[0][2]
         if peak < 0 and (label := labels.get(name.replace("__", "_"))):
             peak = _read_label(label)
         items.append(
-            Item(name, "sequence", files, (0, *[-1] * (len(files) - 2), peak)[: len(files)])
+            Item(name, "sequence", frames, (0, *[-1] * (len(frames) - 2), peak)[: len(frames)])
         )
     return items
 
@@ -250,7 +290,7 @@ def _read_label(label: Path) -> int:
     return number if 0 <= number < len(EMOTIONS) else -1
 
 
-def _emotionet(source: Path, pictures: list[Path]) -> list[Item]:
+def _emotionet(files: list[Path], pictures: list[Path]) -> list[Item]:
     """Read pictures that a CSV file labels with FACS action units; 1: present, 999: unknown.
 
     Every picture counts as a separate person. The emotion follows from the action units by the
@@ -258,17 +298,24 @@ def _emotionet(source: Path, pictures: list[Path]) -> list[Item]:
     """
     by_name = {file.name: file for file in pictures}
     items: dict[str, Item] = {}
-    for table in sorted(source.rglob("*.csv")):
-        with table.open(encoding="utf-8-sig", newline="") as handle:
-            for row in csv.DictReader(handle, skipinitialspace=True):
-                texts = [str(value).strip().strip("'\"") for value in row.values()]
-                file = next(
-                    (by_name[n] for n in (t.split("/")[-1] for t in texts) if n in by_name), None
-                )
-                if file is not None:
-                    name = _own_name(file.stem, file, items)
-                    items[name] = Item(name, "photo", (file,), (_emotion_of_facs(row),))
+    for table in (file for file in files if file.suffix == ".csv"):
+        for row in _rows(table):
+            texts = [str(value).strip().strip("'\"") for value in row.values()]
+            file = next(
+                (by_name[n] for n in (t.split("/")[-1] for t in texts) if n in by_name), None
+            )
+            if file is not None:
+                name = _own_name(file.stem, file, items)
+                items[name] = Item(name, "photo", (file,), (_emotion_of_facs(row),))
     return list(items.values())
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as handle:
+            return list(csv.DictReader(handle, skipinitialspace=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{table} is not a CSV file in UTF-8; save it as one.") from error
 
 
 def _emotion_of_facs(row: dict[str, str]) -> int:

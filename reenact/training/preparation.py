@@ -23,7 +23,7 @@ from reenact.config import TrackingSettings
 from reenact.errors import ReenactError, SinkError, counted
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.progress import progress_bar
-from reenact.storage import refusal, write_json
+from reenact.storage import file_name, refusal, write_json
 from reenact.training.clip_extraction import Extraction
 from reenact.training.dataset_layouts import Item, Layout, find_items, held_out_people
 
@@ -61,7 +61,7 @@ class Job:
 
     def key(self) -> dict[str, Any]:
         """Return everything that the result depends on."""
-        stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in self.item.files]
+        stamps = [[file_name(f), f.stat().st_size, f.stat().st_mtime_ns] for f in self.item.files]
         labels = {"kind": self.item.kind, "emotions": list(self.item.emotions)}
         wanted = {"split": self.split, "size": self.size_px, "grey": self.grey}
         return {"files": stamps, **labels, **wanted}

@@ -7,6 +7,7 @@ face was found). The identity is the part of the name before `__`.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -120,7 +121,8 @@ def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Cli
 
 def _decoded(video: Path, cache: Path) -> Path:
     status = video.stat()
-    key = hashlib.sha256(f"{video.resolve()}{status.st_size}{status.st_mtime_ns}".encode())
+    key = hashlib.sha256(os.fsencode(video.resolve()))
+    key.update(f"{status.st_size}{status.st_mtime_ns}".encode())
     file = cache / f"{video.stem}-{key.hexdigest()[:12]}.npy"
     if not file.exists():
         _store(decode_clip(video), file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,41 @@ def test_no_two_files_share_a_name_with_each_other_or_with_a_shot(tmp_path: Path
     assert {person_of(name) for name in [*names, *shots]} == {"anna", "tom+eva"}
 
 
+def test_names_are_those_of_files_whatever_the_folders_are_called(tmp_path: Path) -> None:
+    day = "あ" * 40  # 120 bytes
+    touch(tmp_path / "anna" / day / f"{day}.mp4")
+    touch(tmp_path / "anna" / f"{day}2" / f"{day}.mp4")
+    touch(tmp_path / ("bert" * 40) / "one.jpg")
+    touch(tmp_path / ("bert" * 40) / "two.jpg")
+    items = find_items(tmp_path)
+    longest = [shot_name(item.name, 99) + ".partial-2.mp4" for item in items]
+    assert max(len(name.encode()) for name in longest) < 256
+    assert len({item.name for item in items}) == len(items) == 4
+    assert len({item.identity for item in items}) == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are text elsewhere")
+def test_a_name_that_is_no_text_is_read_as_latin_1(tmp_path: Path) -> None:
+    touch(tmp_path / os.fsdecode(b"J\xf6rg") / os.fsdecode(b"\xe4.jpg"))
+    touch(tmp_path / "Zoë" / "ä.jpg")
+    items = find_items(tmp_path)
+    assert [item.name for item in items] == ["Jörg__ä", "Zoë__ä"]
+    assert held_out_people([item.identity for item in items], 0.5)
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere" / "a.jpg")
+    source = tmp_path / "source"
+    touch(source / "zoe" / "b.jpg")
+    try:
+        (source / "anna").symlink_to(tmp_path / "elsewhere")
+        (source / "carl").symlink_to(source / "zoe")
+        (source / "zoe" / "up").symlink_to(source)
+    except OSError:
+        pytest.skip("this account may not make links")
+    assert [item.name for item in find_items(source)] == ["anna__a", "zoe__b"]
+
+
 def emotions_of(items: list[Item]) -> dict[str, list[str]]:
     return {
         item.name: [EMOTIONS[number] if number >= 0 else "?" for number in item.emotions]
@@ -166,6 +203,14 @@ def test_emotionet_names_a_picture_once(tmp_path: Path) -> None:
         touch(tmp_path / table, "URL, AU 12\n'http://host/N_1.jpg', 1\n'http://host/N_1.png', 0\n")
     found = [(item.name, item.files[0].name) for item in find_items(tmp_path, "emotionet")]
     assert found == [("N_1", "N_1.jpg"), ("N_1__png", "N_1.png")]
+
+
+@pytest.mark.parametrize("content", [b"URL, AU 12\nStra\xdfe.jpg, 1\n", b"a" * 140_000])
+def test_a_table_of_emotionet_that_cannot_be_read_is_told(tmp_path: Path, content: bytes) -> None:
+    touch(tmp_path / "a.jpg")
+    (tmp_path / "aus.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=r"aus\.csv is not a CSV file in UTF-8"):
+        find_items(tmp_path, "emotionet")
 
 
 @pytest.mark.parametrize("layout", ["auto", "ckplus", "rafd", "mug", "emotionet"])
