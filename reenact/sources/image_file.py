@@ -34,6 +34,8 @@ _RAW_SUFFIXES: Final = (".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", 
 
 # Pillow rejects pictures of more than 179 million pixels and warns from half of that on.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
+# It warns of damage to what stands beside the picture, such as its EXIF data, too.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class CutOut(NamedTuple):
@@ -52,11 +54,11 @@ def read_image(path: str | Path) -> Image:
     """Read a picture as uint8 (H, W, 3) RGB.
 
     Formats are JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF, BMP, JPEG 2000 and PPM. The picture is
-    turned upright by its EXIF orientation. Colours with an ICC profile, such as Display P3, become
-    sRGB; the profile of a palette, and of grey with 16 bits or alpha, is ignored. Grey and palette
-    pictures become RGB, and 16 bits become 8. Transparent parts are composited on white. An
-    animation gives its first frame. A picture with a side over `MAX_SIDE_PX` is scaled down to it.
-    Any thread may call.
+    turned upright by its EXIF orientation, if that can be read. Colours with an ICC profile, such
+    as Display P3, become sRGB; the profile of a palette, and of grey with 16 bits or alpha, is
+    ignored. Grey and palette pictures become RGB, and 16 bits become 8. Transparent parts are
+    composited on white. An animation gives its first frame. A picture with a side over
+    `MAX_SIDE_PX` is scaled down to it. Any thread may call.
 
     Raises:
         NotAPictureError: the file is not a picture.
@@ -102,7 +104,7 @@ def check_file(path: Path, kind: str) -> None:
 def _decoded(file: BinaryIO, path: Path) -> CutOut:
     try:
         with _opened(file, path) as stored:
-            return _to_rgb(_to_srgb(ImageOps.exif_transpose(stored)))
+            return _to_rgb(_to_srgb(_upright(stored)))
     except PIL.Image.DecompressionBombError as error:
         raise SourceError(
             f"{path.name} has more than 179 million pixels; scale it down in another program first."
@@ -138,6 +140,14 @@ def _opened(file: BinaryIO, path: Path) -> PIL.Image.Image:
             "PNG first."
         ) from error
     return picture
+
+
+def _upright(stored: PIL.Image.Image) -> PIL.Image.Image:
+    stored.load()
+    try:
+        return ImageOps.exif_transpose(stored)
+    except Exception:  # the EXIF data are damaged, not the picture
+        return stored
 
 
 def _why_not_a_picture(path: Path) -> SourceError:

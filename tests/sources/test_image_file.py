@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
@@ -46,6 +47,20 @@ def test_exif_orientation(tmp_path: Path, orientation: int, expected: list[str])
     image = read_image(write_jpeg(tmp_path / "photo.jpg", four_colours(), orientation))
     assert corners(image) == expected
     assert image.shape == ((160, 120, 3) if orientation > 4 else (120, 160, 3))
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_a_picture_with_damaged_exif_data_is_read(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"photo.{ending}"
+    PIL.Image.fromarray(four_colours()).save(path, exif=b"no TIFF at all", lossless=True)
+    assert corners(read_image(path)) == ["red", "green", "blue", "white"]
+
+
+def test_cut_exif_data_are_no_matter_of_the_users(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    PIL.Image.fromarray(four_colours()).save(path, exif=b"II*\0\x08\0\0\0\x05\0")
+    words = [sys.executable, "-c", f"from {pictures.__name__} import *; read_image({str(path)!r})"]
+    assert subprocess.run(words, capture_output=True, check=True).stderr == b""
 
 
 def test_grey_16_bit_alpha_and_palette(tmp_path: Path) -> None:
