@@ -57,8 +57,9 @@ class Sound(ClosesOnExit):
         self._held = next(self._packets, None)
         self._container: OutputContainer | None = None
         late = self._held is not None and self._held[0] > 0
-        codec = self._track.codec_context
-        self.begins_late = late and (codec.name != "aac" or codec.extradata is not None)
+        codec = self._track.codec_context  # None if FFmpeg does not know the codec
+        has_headers = codec and codec.name == "aac" and codec.extradata is None
+        self.begins_late = late and not has_headers
 
     def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
         """Add the track to a file without packets, if the file can hold it."""
@@ -134,6 +135,8 @@ class Sound(ClosesOnExit):
                 if packet.dts > last and packet.pts >= 0:  # damaged files step back
                     last = packet.dts
                     yield float(packet.pts * packet.time_base), packet
+        except IndexError:  # PyAV's, at the end of a file in which tracks appeared
+            return
         except av.FFmpegError:
             log.warning("The sound of %s is damaged; the rest of it is left out.", self._name)
 
@@ -179,7 +182,8 @@ class FileVoice(ClosesOnExit):
             for frame in self._input.decode(audio=0):
                 if early is None:
                     early = round((self._start_s - (frame.time or 0.0)) * SOUND_HZ)
-                    yield np.zeros(max(-early, 0), np.int16)
+                    for start in range(early, 0, SOUND_HZ):  # by a damaged clock it may be days
+                        yield np.zeros(min(-start, SOUND_HZ), np.int16)
                     early = max(early, 0)
                 if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
                     resampler = av.AudioResampler("s16", "mono", SOUND_HZ)
@@ -187,6 +191,8 @@ class FileVoice(ClosesOnExit):
                     samples = piece.to_ndarray()[0]
                     yield samples[early:]
                     early = max(early - len(samples), 0)
+        except IndexError:  # PyAV's, at the end of a file in which tracks appeared
+            return
         except av.FFmpegError:
             log.warning("The sound of %s is damaged; the rest of it counts as silence.", self._name)
 

@@ -19,7 +19,10 @@ from reenact.sources.hdr import Curve, to_sdr
 from reenact.types import Image
 
 _HDR: Final[dict[int, Curve]] = {ColorTrc.SMPTE2084: "pq", ColorTrc.ARIB_STD_B67: "hlg"}
-_UNSPECIFIED, _BT709, _BT2020 = 2, 1, 9  # FFmpeg's numbers of how YUV is coded
+_BT709, _BT601, _BT2020 = 1, 5, 9  # FFmpeg's numbers of how YUV is coded
+_CONVERTIBLE: Final = frozenset({0, 1, 4, 5, 6, 7, 9})
+"""What FFmpeg can convert. It refuses others, such as ICtCp; 2 is unspecified."""
+
 _HD_SIDE_PX: Final = 1080
 """Players take a video of this longer side, or more, for BT.709 if it does not say how it is coded.
 
@@ -34,9 +37,10 @@ def to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> I
     serves the whole stream, because setting up a conversion takes time.
     """
     curve = _HDR.get(frame.color_trc)
+    usual = _BT709 if max(frame.width, frame.height) >= _HD_SIDE_PX else _BT601
     matrix = frame.colorspace
-    if matrix == _UNSPECIFIED and (curve or max(frame.width, frame.height) >= _HD_SIDE_PX):
-        matrix = _BT2020 if curve else _BT709
+    if matrix not in _CONVERTIBLE:
+        matrix = _BT2020 if curve else usual
     has_alpha = any(component.is_alpha for component in frame.format.components)
     wanted = "rgb48le" if curve else "rgba" if has_alpha else "rgb24"
     converted = reformatter.reformat(
@@ -79,22 +83,37 @@ def progressive(frames: Iterable[VideoFrame], stream: VideoStream) -> Iterator[V
     They then come a frame later. Frames that are not interlaced stay as they are.
     """
     graph: Graph | None = None
+    kind = (0, 0, "")
     for frame in frames:
+        before, kind = kind, (frame.width, frame.height, frame.format.name)
+        if graph is not None and kind != before:  # a filter takes frames of one kind
+            yield from _last(graph)
+            graph = None
         if graph is None and frame.interlaced_frame:
-            graph = Graph()
-            graph.link_nodes(
-                graph.add_buffer(template=stream),
-                graph.add("bwdif", mode="send_frame", deint="interlaced"),
-                graph.add("buffersink"),
-            ).configure()
+            graph = _deinterlacing(frame, stream)
         if graph is None:
             yield frame
         else:
             graph.vpush(frame)
             yield from _ready(graph)
     if graph is not None:
-        graph.vpush(None)
-        yield from _ready(graph)
+        yield from _last(graph)
+
+
+def _deinterlacing(frame: VideoFrame, stream: VideoStream) -> Graph:
+    """Return a filter that makes one picture of the two moments of frames like this."""
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_buffer(stream, frame.width, frame.height, frame.format.name),
+        graph.add("bwdif", mode="send_frame", deint="interlaced"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
+
+
+def _last(graph: Graph) -> Iterator[VideoFrame]:
+    graph.vpush(None)
+    yield from _ready(graph)
 
 
 def _ready(graph: Graph) -> Iterator[VideoFrame]:

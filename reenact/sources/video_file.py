@@ -27,7 +27,7 @@ from reenact.sources.decoded import progressive, to_rgb, upright
 from reenact.sources.image_file import check_file
 from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
 from reenact.storage import expanded
-from reenact.types import Frame, Source
+from reenact.types import Frame, Image, Source
 
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
 _URL_TIMEOUTS_S: Final = (10.0, 5.0)  # for opening, and for each read
@@ -213,7 +213,7 @@ class VideoSource(ClosesOnExit):
                     self._damaged += 1
         except av.InvalidDataError:  # from the demuxer, which finds nothing more
             self._damaged += 1
-        except av.EOFError:
+        except (av.EOFError, IndexError):  # PyAV's, at the end of a file in which tracks appeared
             return
         except (av.FFmpegError, OSError) as error:
             cause = getattr(error, "strerror", None) or type(error).__name__
@@ -222,14 +222,13 @@ class VideoSource(ClosesOnExit):
             raise SourceError(f"{self.name} broke off: {cause}.{todo}") from error
 
     def _next_frame(self) -> Frame | None:
-        decoded = next(self._frames, None)
-        if decoded is None:
+        found = self._next_picture()
+        if found is None:
             if self.live:
                 raise SourceError(f"{self.name} broke off: the sender has ended the stream.")
             self._warn_if_cut()
             return None
-        width_px = max(1, round(decoded.width * self._pixel_aspect))
-        image = upright(to_rgb(decoded, width_px, self._reformatter), decoded)
+        decoded, image = found
         height, width = image.shape[:2]
         if self._index == 0:
             self.size = (width, height)
@@ -239,6 +238,20 @@ class VideoSource(ClosesOnExit):
         self._index += 1
         self._frames_this_pass += 1
         return frame
+
+    def _next_picture(self) -> tuple[VideoFrame, Image] | None:
+        """Return the next frame that can be converted; None at the end."""
+        while True:
+            try:
+                decoded = next(self._frames, None)
+                if decoded is None:
+                    return None
+                width_px = max(1, round(decoded.width * self._pixel_aspect))
+                return decoded, upright(to_rgb(decoded, width_px, self._reformatter), decoded)
+            except av.FFmpegError as error:
+                if self.live:
+                    raise SourceError(f"{self.name} broke off: {error.strerror}.") from error
+                self._damaged += 1
 
     def _time_of(self, decoded: VideoFrame) -> float:
         if self.live:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import http.server
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
 import pytest
 
 from reenact.sinks.video_file import FileSink
+from reenact.sound import FileVoice
 from reenact.sources.video_file import VideoSource
 from reenact.types import Frame
-from support.clips import number_of, numbered_picture, write_talk
+from support.clips import number_of, numbered_picture, read_all, write_talk
 from support.recordings import duration_s, read
 
 
@@ -29,6 +32,35 @@ def record_video(source: VideoSource, path: Path, frames: int = 1000) -> None:
         while frames and (frame := source.read()) is not None:
             sink.write(frame)
             frames -= 1
+
+
+def test_silence_until_a_late_voice_takes_no_memory(tmp_path: Path) -> None:
+    path = write_talk(tmp_path / "late.mkv", beep_s=0.0, sound_from_s=5000.0, sound_until_s=5001.0)
+    with VideoSource(path) as source:
+        voice = source.open_voice()
+        assert voice is not None
+        tracemalloc.start()
+        assert not voice.hear(2.0).any()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        voice.close()
+    assert peak_bytes < 5_000_000
+
+
+def test_a_voice_is_heard_to_its_end_where_tracks_appear_later() -> None:
+    file = Mock(decode=Mock(side_effect=IndexError("list index out of range")))  # as PyAV's
+    with FileVoice(file, "broadcast.ts", 0.0) as voice:
+        assert not voice.hear(1.0).any()
+
+
+def test_sound_of_an_unknown_codec_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_talk(tmp_path / "talk.mkv", beep_s=0.0, sound_from_s=0.5)
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    record_video(VideoSource(path), tmp_path / "copy.mp4")
+    assert "talk.mkv (of an unknown kind) is left out" in caplog.text
+    assert len(read_all(VideoSource(tmp_path / "copy.mp4"))) == 50
 
 
 def tone(path: Path) -> tuple[float, float]:

@@ -32,6 +32,8 @@ COLOURS = np.array([[118, 118, 118], [200, 150, 120], [60, 90, 40], [235, 60, 50
         ((1280, 720), 2, BT709),
         ((608, 1080), 2, BT709),
         ((1280, 720), 5, BT601),
+        ((640, 480), 14, BT601),  # ICtCp, which FFmpeg does not convert
+        ((1280, 720), 14, BT709),
     ],
 )
 def test_yuv_is_decoded_as_players_do(
@@ -64,33 +66,52 @@ def test_the_track_that_players_show_is_read(tmp_path: Path, ending: str) -> Non
     assert [frame.size for frame in read_all(VideoSource(path))] == [(128, 128)] * 5
 
 
-def moving_bar(moment: int) -> Image:
+def moving_bar(moment: int, size: tuple[int, int]) -> Image:
     """Draw a bar that moves to the right."""
-    image = np.full((96, 128, 3), 40, np.uint8)
-    image[:, 20 + 4 * moment : 40 + 4 * moment] = 220
+    width, height = size
+    image = np.full((height, width, 3), 40, np.uint8)
+    image[:, width // 6 + 4 * moment : width // 3 + 4 * moment] = 220
     return image
 
 
-@pytest.mark.parametrize(("ending", "codec"), [("mp4", "libx264"), ("mpg", "mpeg2video")])
-def test_interlaced_video_has_no_combs(tmp_path: Path, ending: str, codec: str) -> None:
-    path = tmp_path / f"camcorder.{ending}"
+def write_interlaced(path: Path, codec: str, size: tuple[int, int] = (128, 96)) -> Path:
+    """Encode eight frames of a bar that moves between the two moments of each."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
         assert isinstance(stream, VideoStream)
-        stream.width, stream.height = 128, 96
+        stream.width, stream.height = size
         stream.options = {"flags": "+ilme+ildct", "x264-params": "tff=1", "qmax": "4"}
         for index in range(8):
-            woven = moving_bar(2 * index)
-            woven[1::2] = moving_bar(2 * index + 1)[1::2]
+            woven = moving_bar(2 * index, size)
+            woven[1::2] = moving_bar(2 * index + 1, size)[1::2]
             frame = av.VideoFrame.from_ndarray(woven, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(("ending", "codec"), [("mp4", "libx264"), ("mpg", "mpeg2video")])
+def test_interlaced_video_has_no_combs(tmp_path: Path, ending: str, codec: str) -> None:
+    path = write_interlaced(tmp_path / f"camcorder.{ending}", codec)
     frames = read_all(VideoSource(path))
     assert [frame.time_s for frame in frames] == pytest.approx([i / 25 for i in range(8)])
     for image in [frame.image for frame in frames[1:-1]]:
         rows = image[16:80].astype(int)
         assert np.abs(rows[1:] - rows[:-1]).mean() < 2  # with combs 11
+
+
+def test_interlaced_broadcasts_may_change_their_size(tmp_path: Path) -> None:
+    sizes = ((128, 96), (160, 96), (64, 96))
+    parts = [write_interlaced(tmp_path / f"{s[0]}.ts", "mpeg2video", s) for s in sizes]
+    path = tmp_path / "evening.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = read_all(VideoSource(path))
+    assert {frame.size for frame in frames} == {sizes[0]}
+    assert len(frames) == 22  # FFmpeg itself loses the last frame before a change
+    for frame in (frames[4], frames[11], frames[18]):
+        rows = frame.image[32:64].astype(int)
+        assert np.abs(rows[1:] - rows[:-1]).mean() < 2
 
 
 def test_avi_with_b_frames_keeps_its_pace(tmp_path: Path) -> None:
@@ -113,7 +134,7 @@ def test_a_server_that_cannot_jump_to_the_end_is_explained(tmp_path: Path) -> No
 
 
 def test_an_animated_webp_is_refused_by_what_to_do(tmp_path: Path) -> None:
-    frames = [PIL.Image.fromarray(moving_bar(moment)) for moment in (0, 4)]
+    frames = [PIL.Image.fromarray(moving_bar(moment, (128, 96))) for moment in (0, 4)]
     path = tmp_path / "sticker.webp"
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
     with pytest.raises(SourceError, match=r"save an animated WebP as MP4 or GIF\.$"):
