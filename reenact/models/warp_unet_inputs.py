@@ -34,6 +34,11 @@ MAP_BLOCK: Final = 8
 REPAIR_CELLS: Final = 40
 """Side, in cells of `STEM` px, of the box around the driven face that the network repairs."""
 
+_MAX_LEVELS: Final = 4
+"""`REPAIR_CELLS` can be halved three times."""
+
+_MAX_CHANNELS: Final = 1024
+
 
 class MapChannel(IntEnum):
     """Channels of `HeadMesh.maps`."""
@@ -93,6 +98,14 @@ class WarpUNetConfig:
     """Widths of the U-net, from the finest level to the coarsest."""
 
     channels: tuple[int, ...] = (32, 64, 96, 128)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for widths that no network has, or that would take all memory."""
+        counts = [n for n in self.channels if isinstance(n, int) and 0 < n <= _MAX_CHANNELS]
+        if not (0 < len(self.channels) == len(counts) <= _MAX_LEVELS):
+            raise ValueError(
+                f"channels are up to {_MAX_LEVELS} whole numbers from 1 to {_MAX_CHANNELS}"
+            )
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:

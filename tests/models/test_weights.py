@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from reenact.errors import ModelError
+from reenact.errors import ConfigError, ModelError
 from reenact.models.export import conditional_exporter
 from reenact.models.unet import build
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS, WarpUNetConfig
+from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS, WarpUNetConfig, read_config
 from reenact.models.weights import load_built, load_model, read_header, save_model
+from reenact.training.people import read_settings
+from reenact.training.warp_unet import WarpUNetRecipeConfig
 
 
 def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
@@ -49,6 +52,21 @@ def test_the_shipped_generator_says_what_it_is() -> None:
     assert SHIPPED_WEIGHTS.stat().st_size < 8e6
     config = WarpUNetConfig.from_json(header["config"])
     load_model(SHIPPED_WEIGHTS, WarpUNet(config), "warp_unet")
+
+
+@pytest.mark.parametrize(
+    "channels", ["[]", '["a"]', "[-8]", "[8, 8.5]", "[100000000, 8]", "[8, 8, 8, 8, 8]"]
+)
+def test_impossible_widths_are_refused_before_they_take_memory(
+    channels: str, tmp_path: Path
+) -> None:
+    path, config = tmp_path / "model.safetensors", f'{{"channels": {channels}}}'
+    save_model(path, {}, {"architecture": "warp_unet", "config": config})
+    with pytest.raises(ModelError, match="train it again"):
+        read_config(path)
+    settings = {"train": "clips", "network": json.loads(config)}
+    with pytest.raises(ConfigError, match=r"^settings\.network"):
+        read_settings(WarpUNetRecipeConfig, settings)
 
 
 def test_a_config_of_another_version_is_an_error(tmp_path: Path) -> None:
