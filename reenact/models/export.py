@@ -7,6 +7,7 @@ operators are in ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,14 +160,15 @@ def conditional_exporter(
 
 
 def _save_onnx(part: Part, path: Path) -> None:
+    content = io.BytesIO()  # torch's own writing takes no path that is not text in UTF-8
     try:
-        with atomic_write(path) as partial, warnings.catch_warnings():
+        with warnings.catch_warnings():
             # The tracer warns about values that it does not fold into constants.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 part.module,
                 tuple(torch.from_numpy(value) for value in part.inputs.values()),
-                str(partial),
+                content,
                 dynamo=False,
                 opset_version=_OPSET,
                 input_names=list(part.inputs),
@@ -177,6 +179,8 @@ def _save_onnx(part: Part, path: Path) -> None:
             f"The network could not be written as ONNX ({error}); run in the program's folder: "
             "pip install '.[export]'"
         ) from error
+    with atomic_write(path) as partial:
+        partial.write_bytes(content.getvalue())
 
 
 def _outputs_of(part: Part) -> list[Array]:
