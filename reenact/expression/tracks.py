@@ -87,7 +87,7 @@ def load_track(path: Path) -> Track:
         raise ConfigError(
             f"drive.track: {path} is not JSON lines; a CSV file needs a name that ends in .csv."
         ) from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
         raise ConfigError(f"drive.track: {path} cannot be used: {error}.") from error
     if np.any(np.diff(times_s) <= 0):
         raise ConfigError(f"drive.track: the times of {path} do not rise.")

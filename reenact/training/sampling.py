@@ -160,7 +160,8 @@ def load_stills(folders: list[Path], size_px: int, without: Collection[str] = ()
             raise ReenactError(
                 f"{path.stem}.npz holds {landmarks.shape}; a photo needs (478, 3) landmarks."
             )
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        content = np.fromfile(path, np.uint8)  # OpenCV cannot open every name
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
         if image is None:
             raise ReenactError(f"{path} is damaged, or no picture; make or copy it again.")
         if not np.isfinite(landmarks).all():

@@ -351,6 +351,7 @@ def test_a_track_keeps_time_over_a_gap_between_frames(tmp_path: Path) -> None:
         ("time_s,happy,happy\n0,1,0\n", "two columns happy"),
         ("time_s,happy\nx,0\n", "time_s is 'x', which is not a number"),
         ("", "it has no row"),
+        ("x" * 140_000, "cannot be used: field larger than field limit"),
     ],
 )
 def test_a_wrong_track_is_explained(tmp_path: Path, text: str, problem: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from reenact.errors import ConfigError, ReenactError
 from reenact.face.geometry import estimate_pose, mirrored, to_face_frame, to_image
 from reenact.face.segmentation import person_masks
+from reenact.imaging import encoded
 from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
 from reenact.rendering.layers import follow_box, in_box
@@ -322,9 +325,19 @@ def test_photos_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ReenactError, match=r"holds \(468, 3\)"):
         load_stills([tmp_path], 64)
     np.savez(photo.with_suffix(".npz"), landmarks=target.neutral)
-    photo.write_bytes(photo.read_bytes()[:20])
-    with pytest.raises(ReenactError, match=r"s001\.jpg is damaged"):
-        load_stills([tmp_path], 64)
+    for damaged in (photo.read_bytes()[:20], b""):
+        photo.write_bytes(damaged)
+        with pytest.raises(ReenactError, match=r"s001\.jpg is damaged"):
+            load_stills([tmp_path], 64)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are text elsewhere")
+def test_a_photo_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    target = portrait_target()
+    photo = tmp_path / os.fsdecode(b"J\xf6rg.jpg")
+    photo.write_bytes(encoded(target.references[0], ".jpg"))
+    np.savez(photo.with_suffix(".npz"), landmarks=target.neutral)
+    assert len(load_stills([tmp_path], 64)) == 1
 
 
 def test_validation_starts_from_each_clips_first_frame(clips: Path, tmp_path: Path) -> None:
