@@ -102,12 +102,19 @@ class TrainingLog:
 
 
 def _open_board(folder: Path) -> Any:
-    """Return TensorBoard's writer; None if it, or a protobuf that it accepts, is missing."""
+    """Return TensorBoard's writer; None if it, or a protobuf that it accepts, is missing.
+
+    A folder that it cannot use is told in the log.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
+    try:
+        return SummaryWriter(str(folder / "tensorboard"))
+    except (OSError, UnicodeError) as error:  # it takes no path that is not text in UTF-8
+        log.warning("TensorBoard's curves cannot be written (%s).", error)
+        return None
 
 
 def _clock(seconds: float) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -456,3 +457,17 @@ def test_a_training_goes_on_where_its_curves_cannot_be_written(
     assert len(history(tmp_path)) == 8
     (told,) = caplog.messages
     assert "TensorBoard's curves end here" in told
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are text elsewhere")
+def test_a_folder_whose_name_is_no_text_has_no_curves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_tensorboard()
+    folder = tmp_path / os.fsdecode(b"d\xe4ta")
+    folder.mkdir()
+    with TrainingLog(folder) as log:
+        log.validation(1, 1.0, {"score": 1.0})
+    assert len(history(folder)) == 1
+    (told,) = caplog.messages
+    assert "TensorBoard's curves cannot be written" in told
