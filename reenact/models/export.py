@@ -7,7 +7,6 @@ operators are in ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,15 +159,14 @@ def conditional_exporter(
 
 
 def _save_onnx(part: Part, path: Path) -> None:
-    content = io.BytesIO()  # torch's own writing takes no path that is not text in UTF-8
     try:
-        with warnings.catch_warnings():
+        with atomic_write(path) as partial, warnings.catch_warnings():
             # The tracer warns about values that it does not fold into constants.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 part.module,
                 tuple(torch.from_numpy(value) for value in part.inputs.values()),
-                content,
+                str(partial),
                 dynamo=False,
                 opset_version=_OPSET,
                 input_names=list(part.inputs),
@@ -179,8 +177,6 @@ def _save_onnx(part: Part, path: Path) -> None:
             f"The network could not be written as ONNX ({error}); run in the program's folder: "
             "pip install '.[export]'"
         ) from error
-    with atomic_write(path) as partial:
-        partial.write_bytes(content.getvalue())
 
 
 def _outputs_of(part: Part) -> list[Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -58,16 +57,6 @@ def test_another_library_repairs_alike(weights: Path, tmp_path: Path, kind: Form
         expected = network(*map(torch.from_numpy, inputs)).numpy()
     np.testing.assert_allclose(residual, expected, atol=1e-3)
     assert np.abs(residual).mean() > 1e-3
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are text elsewhere")
-@pytest.mark.parametrize("kind", get_args(Format))
-def test_a_folder_may_have_a_name_that_is_no_text(
-    weights: Path, tmp_path: Path, kind: Format
-) -> None:
-    folder = tmp_path / os.fsdecode(b"d\xe4ta")
-    (told,) = export_generator(folder, kind, NETWORK_PX, weights)
-    assert "read back" in told
 
 
 def test_what_the_network_takes_and_answers_is_written_beside_it(
