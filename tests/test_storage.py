@@ -27,6 +27,7 @@ from reenact.storage import (
     write_json,
     write_png,
 )
+from reenact.types import Array
 from support.crashes import interrupted_at_each_line, killed_at_each_line
 
 OLD, NEW = b"old" * 1000, b"new" * 5000
@@ -52,7 +53,10 @@ def test_json_and_png_are_read_back_as_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.png"]
 
 
-def array_file(array: np.ndarray) -> bytes:
+ARRAYS = npz_bytes(neutral=np.zeros(9, np.float32))
+
+
+def array_file(array: Array) -> bytes:
     content = io.BytesIO()
     np.save(content, array)
     return content.getvalue()
@@ -66,7 +70,7 @@ def test_damaged_arrays_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
-    data = bytearray(npz_bytes(neutral=np.random.default_rng(0).normal(size=90)))
+    data = bytearray(npz_bytes(neutral=np.random.default_rng(0).normal(size=90).astype(np.float32)))
     for place, value in changes:
         data[place % len(data)] = value
     path.write_bytes(data)
@@ -78,8 +82,8 @@ def test_damaged_arrays_are_read_or_refused(
     "content",
     [
         b"",
-        array_file(np.zeros(3)),
-        npz_bytes(neutral=np.zeros(9))[:70] + b"\xff" * 9 + npz_bytes(neutral=np.zeros(9))[79:],
+        array_file(np.zeros(3, np.float32)),
+        ARRAYS[:70] + b"\xff" * 9 + ARRAYS[79:],
     ],
     ids=["empty", "npy", "damaged"],
 )

@@ -104,7 +104,7 @@ def _deinterlacing(frame: VideoFrame, stream: VideoStream) -> Graph:
     """Return a filter that makes one picture of the two moments of frames like this."""
     graph = Graph()
     graph.link_nodes(
-        graph.add_buffer(stream, frame.width, frame.height, frame.format.name),
+        graph.add_buffer(stream, frame.width, frame.height, frame.format),
         graph.add("bwdif", mode="send_frame", deint="interlaced"),
         graph.add("buffersink"),
     ).configure()
