@@ -20,9 +20,10 @@ from reenact.face.geometry import (
     estimate_pose,
     mirror_index,
     mirrored,
+    region_mask,
     yaw_sine,
 )
-from reenact.face.topology import CHIN, LOWER_LIP, NOSE_BASE, NOSE_BRIDGE
+from reenact.face.topology import CHIN, LOWER_LIP, NOSE_BASE, NOSE_BRIDGE, OVAL
 from reenact.imaging import ramp, resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.eye_copies import mirrored_picture
@@ -84,17 +85,47 @@ where ears end: collars and shoulders are not mirrored."""
 _BLUR: Final = (13, 13)
 """Kernel, in cells, that blurs the transition."""
 
-_AROUND_FACE: Final = np.ones((3, 3), np.uint8)
-"""Kernel, in cells, that dilates the face in a photo."""
+_EDGE: Final = np.ones((2, 2), np.uint8)
+"""Kernel, in cells, that erodes what is beyond a face's outline: that edge is exact to a cell."""
 
 _HAIR_EDGE: Final = np.ones((5, 5), np.uint8)
 """Kernel, in cells, that erodes hair: the wall shines through its edge."""
 
+_RIM: Final = np.ones((1, 9), np.uint8)
+"""Kernel, in cells, that erodes the face to where something dark is a shadow rather than hair."""
+
+_COVERED_DILATION: Final = np.ones((5, 5), np.uint8)
+"""Kernel, in cells, that dilates what is in front of the skin."""
+
+_COVERED_TURN: Final = (2 * _TURNED_BACK, 4 * _TURNED_BACK)
+"""Sine of the angle by which a face has turned back, from which the mirror image begins to replace
+that, and from which it does."""
+
+_HIDING_TURN: Final = (0.05, 0.2)
+"""Sine of the yaw, towards the photo's side, from which hair and ear of the far side begin to be
+hidden behind the face, and from which they are."""
+
+_FADE_CELLS: Final = 10
+"""Cells in which the mirror image fades out below the chin, and beside the face below the nose,
+where ears end: collars and shoulders are not mirrored."""
+
+_BLUR: Final = (13, 13)
+"""Kernel, in cells, that blurs the transition."""
+
+_EDGE: Final = np.ones((2, 2), np.uint8)
+"""Kernel, in cells, that erodes what is beyond a face's outline: that edge is exact to a cell."""
+
+_HAIR_EDGE: Final = np.ones((5, 5), np.uint8)
+"""Kernel, in cells, that erodes hair: the wall shines through its edge."""
+
+_HAIR_BLUR: Final = (5, 5)
+"""Kernel, in cells, that blurs it, beside the cheek as well: or it would end in steps there."""
+
 _RIM: Final = np.ones((5, 5), np.uint8)
 """Kernel, in px, that erodes a person: the px around it are mixed with the wall."""
 
-_BESIDE_FACE: Final = np.ones((7, 7), np.uint8)
-"""Kernel, in px, that dilates a face to where its colours end."""
+_BESIDE_FACE: Final = np.ones((5, 5), np.uint8)
+"""Kernel, in cells, that dilates a face to where its colours end."""
 
 _STRAY_TURN: Final = (_TURNED_BACK, 2 * _TURNED_BACK)
 """Sine of the angle by which a face has turned back, from which its photographed cheek begins to be
@@ -261,16 +292,19 @@ def _above(point: Array, pose: Pose, side: int) -> Array:
     return np.asarray(np.clip(height / _FADE_CELLS + 1, 0, 1), np.float32)
 
 
-def photographed_face(reference: Reference) -> NDArray[np.uint8]:
-    """Return which cells of a reference show its face, uint8 (side, side); 255: yes.
+def photographed_face(reference: Reference) -> tuple[NDArray[np.uint8], bool]:
+    """Find which cells of a reference show its face.
 
-    A turned face reaches beyond the outline of its far side, which it hides.
+    Returns:
+        The cells, uint8 (side, side), 255: they do; and whether it is turned so far that it hides
+        the outline of its far side, and reaches beyond that.
     """
     side = reference.side_px // MAP_STEM
     scale, shift = grid_to_crop(side, reference.side_px)
     points = (reference.landmarks - shift) / np.float32(scale)
     shown = rasterise(points[:, :2], head_mesh().face_triangles, side, points[:, 2]) >= 0
-    return np.asarray(cv2.dilate(shown * np.uint8(255), _AROUND_FACE), np.uint8)
+    beyond = np.asarray(shown & (region_mask(points, OVAL, side) < 128), np.uint8)
+    return np.asarray(shown * np.uint8(255)), bool(cv2.erode(beyond, _EDGE).any())
 
 
 def behind_face(face: NDArray[np.uint8], side_px: int) -> NDArray[np.int64]:
@@ -280,8 +314,8 @@ def behind_face(face: NDArray[np.uint8], side_px: int) -> NDArray[np.int64]:
         face: from `photographed_face`.
         side_px: side of the reference, S.
     """
-    shown = np.asarray(cv2.resize(face, (side_px, side_px)), np.uint8)
-    return _nearest(np.asarray(cv2.dilate(shown, _BESIDE_FACE) == 0))
+    shown = cv2.resize(cv2.dilate(face, _BESIDE_FACE), (side_px, side_px))
+    return _nearest(np.asarray(shown == 0))
 
 
 def drawn_cheek(maps: Array, face: NDArray[np.uint8]) -> Array:

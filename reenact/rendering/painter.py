@@ -74,14 +74,16 @@ class Painter:
         self._fine = enlarged(reference.person)
         self._walls = walls_of(reference)
         self._mirror: tuple[Reference, Image, NDArray[np.uint8]] | None = None
+        self._behind_face: Image | None = None
         self._stray: tuple[tuple[slice, ...], Array] | None = None
         if is_turned(reference.pose):
             mirror = mirror_image(reference)
-            face = photographed_face(reference)
+            face, beyond = photographed_face(reference)
             self._mirror = mirror, enlarged(mirror.person), face
             self._covered = covered_cheek(reference, mirror)
-            self._behind = behind_face(face, len(reference.person))
-            self._behind_face = self._without_face(reference.person)
+            if beyond:
+                self._behind = behind_face(face, len(reference.person))
+                self._behind_face = self._without_face(reference.person)
 
     def paint(
         self,
@@ -120,10 +122,11 @@ class Painter:
             share *= np.squeeze(self._edge_fade)
             alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
             cheek = drawn_cheek(maps, face)
-            moved = self._behind_face, source
-            box, behind, stray = stray_cheek(maps, cheek, drive, poses, moved)
-            blend_in(person[box], behind, stray)
-            self._stray = box, stray
+            if self._behind_face is not None:
+                moved = self._behind_face, source
+                box, behind, stray = stray_cheek(maps, cheek, drive, poses, moved)
+                blend_in(person[box], behind, stray)
+                self._stray = box, stray
             if share.any():
                 share *= 1 - own_hair(maps, cheek, alpha)
                 cells, self._far = enlarged_box(share, person)

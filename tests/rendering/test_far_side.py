@@ -250,3 +250,20 @@ def test_no_cheek_of_the_photo_is_left_beside_the_driven_one(
     assert (is_skin & beside).sum() < 15
     if hair is None:
         assert (alpha[beside] > 127).sum() < 15
+
+
+@pytest.mark.parametrize("away_deg", [9, -9])
+def test_an_ear_beside_the_cheek_of_a_hardly_turned_photo_is_neither_hidden_nor_smeared(
+    away_deg: float,
+) -> None:
+    ear, pose = (30, 150, 30), turned(away_deg)
+    photo, far = photo_of(pose), -np.sign(away_deg)
+    shape = to_image(canonical_face(), pose)
+    x, y = shape[(far * shape[:, 0]).argmax(), :2].astype(int)
+    place = slice(y, y + 24), slice(*sorted((x + 2 * far, x + 10 * far)))
+    for layer in (photo.person, photo.shut):
+        layer[place] = *ear, 255
+    driven = turned(-away_deg / 4)
+    picture = Painter(photo).paint(to_image(canonical_face(), driven), driven)[0]
+    drawn = (np.abs(picture.astype(int) - ear).max(axis=-1) < 40).sum()
+    assert 0.8 < drawn / (24 * 8) < 1.2
