@@ -91,32 +91,8 @@ _EDGE: Final = np.ones((2, 2), np.uint8)
 _HAIR_EDGE: Final = np.ones((5, 5), np.uint8)
 """Kernel, in cells, that erodes hair: the wall shines through its edge."""
 
-_RIM: Final = np.ones((1, 9), np.uint8)
-"""Kernel, in cells, that erodes the face to where something dark is a shadow rather than hair."""
-
-_COVERED_DILATION: Final = np.ones((5, 5), np.uint8)
-"""Kernel, in cells, that dilates what is in front of the skin."""
-
-_COVERED_TURN: Final = (2 * _TURNED_BACK, 4 * _TURNED_BACK)
-"""Sine of the angle by which a face has turned back, from which the mirror image begins to replace
-that, and from which it does."""
-
-_HIDING_TURN: Final = (0.05, 0.2)
-"""Sine of the yaw, towards the photo's side, from which hair and ear of the far side begin to be
-hidden behind the face, and from which they are."""
-
-_FADE_CELLS: Final = 10
-"""Cells in which the mirror image fades out below the chin, and beside the face below the nose,
-where ears end: collars and shoulders are not mirrored."""
-
-_BLUR: Final = (13, 13)
-"""Kernel, in cells, that blurs the transition."""
-
-_EDGE: Final = np.ones((2, 2), np.uint8)
-"""Kernel, in cells, that erodes what is beyond a face's outline: that edge is exact to a cell."""
-
-_HAIR_EDGE: Final = np.ones((5, 5), np.uint8)
-"""Kernel, in cells, that erodes hair: the wall shines through its edge."""
+_AROUND_CHEEK: Final = np.ones((3, 3), np.uint8)
+"""Kernel, in cells, that dilates a photographed cheek to where hair or ear begins."""
 
 _HAIR_BLUR: Final = (5, 5)
 """Kernel, in cells, that blurs it, beside the cheek as well: or it would end in steps there."""
@@ -382,8 +358,9 @@ def own_hair(maps: Array, cheek: Array, alpha: NDArray[np.uint8]) -> Array:
         alpha: of the person in the picture, (S, S).
     """
     small = cv2.resize(alpha, cheek.shape[::-1], interpolation=cv2.INTER_AREA)
-    solid = cv2.blur(cv2.erode(small, _HAIR_EDGE), (3, 3)) * np.float32(1 / 255)
-    return np.asarray(solid * (1 - np.maximum(cheek, maps[..., MapChannel.SKIN])), np.float32)
+    beside = 1 - np.maximum(cv2.dilate(cheek, _AROUND_CHEEK), maps[..., MapChannel.SKIN])
+    hair = cv2.erode(small, _HAIR_EDGE) * (beside * np.float32(1 / 255))
+    return np.asarray(cv2.blur(hair, _HAIR_BLUR), np.float32)
 
 
 def _density(maps: Array) -> Array:

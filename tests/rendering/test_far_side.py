@@ -17,7 +17,7 @@ from reenact.face.geometry import (
 )
 from reenact.face.topology import CHIN, NOSE_BASE, OVAL
 from reenact.models.warp_unet_inputs import FLOW, MapChannel
-from reenact.rendering.far_side import covered_cheek, far_share, mirror_image
+from reenact.rendering.far_side import covered_cheek, far_share, mirror_image, own_hair
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, move_person
 from reenact.rendering.painter import Painter
@@ -267,3 +267,13 @@ def test_an_ear_beside_the_cheek_of_a_hardly_turned_photo_is_neither_hidden_nor_
     picture = Painter(photo).paint(to_image(canonical_face(), driven), driven)[0]
     drawn = (np.abs(picture.astype(int) - ear).max(axis=-1) < 40).sum()
     assert 0.8 < drawn / (24 * 8) < 1.2
+
+
+def test_hair_of_the_photo_ends_softly_at_the_cheek() -> None:
+    maps = np.zeros((128, 128, max(MapChannel) + 1), np.float32)
+    cheek = np.zeros((128, 128), np.float32)
+    cheek[:, :64] = 1
+    hair = own_hair(maps, cheek, np.full((512, 512), 255, np.uint8))
+    assert hair[:, :60].max() == 0
+    assert hair[:, 69:].min() > 0.99
+    assert np.abs(np.diff(hair, axis=1)).max() < 0.3
