@@ -312,16 +312,45 @@ def _check_turn(target: Target) -> None:
         )
 
 
+def check_added(target: Target, video: VideoFaces, clip: Path) -> None:
+    """Warn if a video seems to show somebody else, or other light, hair or surroundings.
+
+    `clip` is where its crops are stored.
+    """
+    face = video.faces[calmest([face.look for face in video.faces])]
+    side_px = target.crop_size
+    ((_, picture),) = video.pictures([face.number])
+    points = transform_points(face.points, square_to_crop(video.box, side_px))
+    colours = _mean_colours(cut(picture, video.box, side_px), points)
+    if min(_colour_change(colours, one) for one in _colours_of(target)) > _MAX_COLOUR_CHANGE:
+        _log.warning(
+            "%s differs from the pictures of %s in light, hair or background. If it shows somebody "
+            "else, stop, and delete %s to take it out again.",
+            file_name(video.path),
+            target.name,
+            clip,
+        )
+
+
 def _check_alike(target: Target) -> None:
     """Warn if other light, hair or surroundings would come with another reference."""
-    colours = [_mean_colours(*one) for one in zip(target.references, target.landmarks, strict=True)]
-    change = max(float(np.abs(one - colours[0]).mean(axis=1).max()) for one in colours)
-    if change > _MAX_COLOUR_CHANGE:
+    first, *others = _colours_of(target)
+    if any(_colour_change(first, one) > _MAX_COLOUR_CHANGE for one in others):
         _log.warning(
             "The pictures of %s differ in light, hair or background, which will change while it is "
             "shown; use pictures of one person that were taken in one place, one after another.",
             target.name,
         )
+
+
+def _colours_of(target: Target) -> list[Array]:
+    faces = zip(target.references, target.landmarks, strict=True)
+    return [_mean_colours(picture, points) for picture, points in faces]
+
+
+def _colour_change(one: Array, other: Array) -> float:
+    """Return how much the mean colours of faces, or of what is around them, differ, levels."""
+    return float(np.abs(one - other).mean(axis=1).max())
 
 
 def _mean_colours(picture: Image, points: Array) -> Array:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from reenact.config import FACE
 from reenact.errors import PluginError, TargetError, counted, quoted
 from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
+from reenact.targets.builder import check_added
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
 from reenact.targets.store import FOOTAGE, TargetStore
 from reenact.targets.video_scan import scan_video
@@ -162,6 +163,7 @@ def add_footage(
                     "training needs a video, best of half a minute."
                 )
         for faces, clip in zip(scanned, clip_names(videos), strict=True):
+            check_added(target, faces, folder / f"{clip}.mp4")
             write_footage(faces, folder, clip, target.crop_size, tracker)
 
 

@@ -90,6 +90,27 @@ def test_a_photo_is_refused_before_any_video_is_stored(tmp_path: Path, tracker: 
     assert not (store.folder_of("me") / FOOTAGE).exists()
 
 
+@pytest.mark.parametrize(("light", "told"), [(0.9, False), (0.6, True)])
+def test_a_video_unlike_the_target_is_told(
+    light: float,
+    told: bool,
+    tmp_path: Path,
+    tracker: Tracker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Another person's, or one in another light."""
+    dimmed = (astronaut() * light).astype(np.uint8)
+    video = write_clip(tmp_path / "day2.mp4", 3, size=(512, 512), picture=lambda _: dimmed)
+    photo = write_jpeg(tmp_path / "anna.jpg", astronaut())
+    store = TargetStore(tmp_path / "targets")
+    store.create(create_target("me", [photo], tracker))
+    add_footage(store, "me", [video], tracker)
+    assert ("day2.mp4 differs from the pictures of me" in caplog.text) == told
+    clip = store.folder_of("me") / FOOTAGE / "day2.mp4"
+    assert clip.is_file()
+    assert (f"delete {clip} to take it out" in caplog.text) == told
+
+
 def test_clip_names_differ_even_where_case_is_ignored() -> None:
     paths = map(Path, ("a/x.mov", "b/X.mp4", "c/x-2.mp4", "y.mp4", "d/x.mp4"))
     assert clip_names(paths) == ["x", "X-2", "x-2-2", "y", "x-3"]
