@@ -1,8 +1,8 @@
 """Evaluation of target training: train on the first part of each clip, compare on the rest.
 
-Untrained renderers get the clip's first frame as their reference, as in `self_reenactment`. Trained
-ones get up to sixteen of the frames that they were trained on, like a target made from a video.
-All are compared on the same frames, which none of them has seen.
+All renderers get the same references, up to sixteen frames of the first part, like a target made
+from a video, so that only the weights of the trained ones differ. All are compared on the same
+frames, which none of them has seen.
 """
 
 from __future__ import annotations
@@ -105,13 +105,14 @@ def run(
             continue
         clip = reader.refine_photo(clip)
         shot = self_reenactment.prepare_clip(clip, reader, frames, cut, body)
+        footage, own = _first_part(clip, cut)
         drawn: dict[str, RenderedClip] = {}
         with tempfile.TemporaryDirectory() as scratch:
             for name, drawer in drawers.items():
-                target = first_frame_target(clip, name.removesuffix(_TRAINED))
+                target = replace(own, renderer=name.removesuffix(_TRAINED))
                 if is_trained(name):
                     options = TrainingOptions(Path(scratch) / name, minutes, steps)
-                    target = _trained(target, clip, cut, settings, options)
+                    target = _trained(target, footage, settings, options)
                 for row, of_row in with_and_without(name, shot).items():
                     found, drawn[row] = self_reenactment.score(of_row, name, drawer, reader, target)
                     figures.setdefault(row, {})[clip.name] = found
@@ -134,22 +135,26 @@ def _drawer(row: str, settings: Settings) -> Renderer:
     return load("renderers", name).make(chosen)
 
 
-def _trained(
-    target: Target, clip: Clip, cut: int, settings: Settings, options: TrainingOptions
-) -> Target:
-    """Train on the frames before `cut`; return the target with the new weights and references."""
+def _first_part(clip: Clip, cut: int) -> tuple[Footage, Target]:
+    """Return the frames before `cut`, and a target that has the best of them as references."""
     usable = clip.usable[clip.usable < cut]
     footage = Footage(clip.images[usable], clip.landmarks[usable])
+    chosen = choose_references(list(map(measure_look, footage.images, footage.landmarks)))
+    target = replace(
+        first_frame_target(clip, ""),
+        references=np.ascontiguousarray(footage.images[chosen]),
+        landmarks=footage.landmarks[chosen],
+    )
+    return footage, target
+
+
+def _trained(
+    target: Target, footage: Footage, settings: Settings, options: TrainingOptions
+) -> Target:
+    """Train on the footage; return the target with the new weights if they are used."""
     start = Path(settings.renderer.weights) if settings.renderer.weights else None
     device = choose_device(settings.renderer.device)
     options = replace(options, size_px=target.crop_size, device=device)
     outcome = target_trainer(target.renderer)([footage], start, options)
-    looks = list(map(measure_look, footage.images, footage.landmarks))
-    chosen = choose_references(looks)
     weights = outcome.weights or start
-    return replace(
-        target,
-        references=np.ascontiguousarray(footage.images[chosen]),
-        landmarks=footage.landmarks[chosen],
-        weights=None if weights is None else str(weights),
-    )
+    return replace(target, weights=None if weights is None else str(weights))

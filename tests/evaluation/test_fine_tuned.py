@@ -62,7 +62,8 @@ def test_all_rows_are_measured_on_the_rest(clip_folder: Path, tmp_path: Path) ->
     assert list(stored) == ["renderer", "data", "protocol", "clips", "mean", "beside"]
     assert stored["renderer"] == "warp_unet (trained)"
     assert set(stored["mean"]) == set(stored["beside"]["warp"]["mean"])
-    assert stored["beside"]["warp_unet"]["mean"]["face_psnr"] is not None
+    # Two steps bring nothing, and the references are the same.
+    assert stored["mean"] == stored["beside"]["warp_unet"]["mean"]
     # The references of the first part show the second, which is its mirror in time.
     assert stored["mean"]["face_psnr"] > stored["beside"]["copy"]["mean"]["face_psnr"] + 3
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
@@ -80,7 +81,7 @@ def test_a_generator_from_outside_is_trained_and_measured_alike(
     assert [report["renderer"] for report in reports] == ["copy", "warp", "tint", "tint (trained)"]
     copy, warp, untrained, trained = (report["mean"]["face_psnr"] for report in reports)
     assert untrained == pytest.approx(warp, abs=0.02), "it warps until it has learned colours"
-    assert 0.02 < abs(trained - untrained) < 1, "its own references and colours"
+    assert 0 < abs(trained - untrained) < 1, "its own colours"
     assert trained > copy + 3
 
 
