@@ -36,7 +36,7 @@ from reenact.models.weights import load_model
 from reenact.storage import write_json, write_png
 from reenact.targets.clip_files import person_of
 from reenact.training.adversarial import AdversarialRecipe, read_config
-from reenact.training.checkpoints import FILE, read_progress
+from reenact.training.checkpoints import STATE, read_progress
 from reenact.training.loop import LoopOptions, Recipe, train
 from reenact.training.people import PictureData, read_fold
 from reenact.training.picture_pairs import NeutralPairs, PictureMaterial, load_pictures
@@ -96,7 +96,7 @@ class Peers:
 
     def train(self, folder: Path, name: str, own: Mapping[str, Any], steps: int, seed: int) -> bool:
         """Train one network, or resume its training; return False if it was complete."""
-        started = (folder / FILE).exists()
+        started = (folder / STATE).exists()
         if started and read_progress(folder)[0] >= steps:
             return False
         torch.manual_seed(seed)

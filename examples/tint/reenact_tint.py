@@ -199,7 +199,6 @@ def train_on_target(
     start: Path | None,
     options: TrainingOptions,
     *,
-    resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
     """Train on one target; satisfies `targets.target_training.TargetTrainer`."""
@@ -207,12 +206,8 @@ def train_on_target(
 
     learned, held_out = Pairs(footage, (0.0, 0.7)), Pairs(footage, (0.8, 1.0))
     recipe = TintRecipe(learned, held_out, start, batch=8)
-    if not resume:
-        shutil.rmtree(options.folder, ignore_errors=True)
+    shutil.rmtree(options.folder, ignore_errors=True)
     before = recipe.validate(recipe.networks[NAME].to(options.device))
-    kept = options.folder / "best.safetensors"
-    # Measured again, because the footage may have changed since.
-    best = recipe.validate(load_network(kept).to(options.device)) if kept.is_file() else {}
     loop = LoopOptions(
         options.folder,
         steps=options.steps or 300,
@@ -222,9 +217,10 @@ def train_on_target(
         workers=0,
         ema=0.9,
     )
-    outcome = train(recipe, loop, resume, stop, best=best)
+    outcome = train(recipe, loop, stop=stop)
     after = outcome.best or before
     better = after["score"] > before["score"]
+    kept = options.folder / "best.safetensors"
     return TrainingOutcome(before, after, kept if better else None, outcome.stopped)
 
 

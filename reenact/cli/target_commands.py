@@ -92,7 +92,6 @@ def train(arguments: Namespace) -> int:
             minutes=arguments.minutes,
             device=device,
             renderer=arguments.renderer,
-            resume=arguments.resume,
             stop=lambda: interruption.came,
             begun=begun,
         )

@@ -158,13 +158,12 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
             "created from. The result is kept only if it is better on held-out frames. Half a "
             "minute of speaking, blinking and turning the head is enough. Training ends by itself "
             "when it has seen every frame often enough. Ctrl-C ends it earlier and keeps the best "
-            "state."
+            "state; the same command then goes on."
         ),
     )
     train.usage = (
         "%(prog)s [-h] NAME [--minutes M] [--from VIDEO [VIDEO ...]] [--camera [SOURCE]] "
-        "[--seconds S] [--face N|largest|centre] [--renderer NAME] [--device {auto,cpu,cuda}] "
-        "[--resume]"
+        "[--seconds S] [--face N|largest|centre] [--renderer NAME] [--device {auto,cpu,cuda}]"
     )
     train.add_argument("name", metavar="NAME")
     train.add_argument(
@@ -193,9 +192,4 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         help="the renderer to train (default: the one that draws the target, if it can be trained)",
     )
     add_device(train)
-    train.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue where Ctrl-C ended the training (default: start again)",
-    )
     train.set_defaults(run=commands.train)

@@ -42,7 +42,7 @@ class TrainingOptions:
 
     Attributes:
         folder: for everything that the training writes: its state, the best weights, the preview.
-        minutes: maximum wall time, over all resumed runs.
+        minutes: maximum wall time, over all runs of a training that was interrupted.
         steps: number of training steps; None: the trainer decides.
         size_px: side of the footage's pictures.
         device: "cpu" or "cuda".
@@ -80,7 +80,6 @@ class TargetTrainer(Protocol):
         start: Path | None,
         options: TrainingOptions,
         *,
-        resume: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> TrainingOutcome:
         """Train; block until training ends or `stop` returns True.
@@ -88,14 +87,14 @@ class TargetTrainer(Protocol):
         Args:
             footage: clips of the target, at `options.size_px`.
             start: initial weights; None: the renderer's own.
-            options: duration, place and device. An earlier training in the folder is removed.
-            resume: continue the earlier training in the folder instead.
+            options: duration, place and device. A training in the folder that was interrupted goes
+                on, if the trainer can do that and the footage is the same; others are removed.
             stop: asked before each step, on the calling thread.
 
         Raises:
             TargetError: there is not enough footage.
             ModelError: the start cannot be trained.
-            ReenactError: the folder cannot be written, or there is nothing to resume.
+            ReenactError: the folder cannot be written.
         """
 
 
@@ -174,7 +173,6 @@ def train_target(
     minutes: float,
     device: str,
     renderer: str | None = None,
-    resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     begun: Callable[[Path], None] = lambda preview: None,
     steps: int | None = None,
@@ -184,19 +182,18 @@ def train_target(
     Args:
         store: holds the target.
         name: of the target.
-        minutes: maximum wall time, over all resumed runs.
+        minutes: maximum wall time, over all runs of a training that was interrupted.
         device: "cpu" or "cuda".
         renderer: the renderer to train; None: the target's, or the default one if that cannot be
             trained.
-        resume: continue a training that was stopped.
         stop: asked before each step; True ends the training with the best state kept.
         begun: called with the path of the preview before training starts.
         steps: end after this many steps; None: the trainer decides.
 
     Raises:
         ReenactError: there is no such target, it has no footage, it is being trained already, the
-            renderer cannot be trained on it, its folder cannot be written, there is nothing to
-            resume, or the target has weights of another renderer, which would be lost.
+            renderer cannot be trained on it, its folder cannot be written, or the target has
+            weights of another renderer, which would be lost.
     """
     target = store.load(name)
     footage = read_footage(store.folder_of(name) / FOOTAGE, SIZE_PX)
@@ -218,12 +215,10 @@ def train_target(
         )
     check_footage(footage)
     options = TrainingOptions(training_folder(store, name), minutes, steps, SIZE_PX, device)
-    if resume and not options.folder.is_dir():
-        raise TargetError(f"{name} has no training to resume; leave out --resume.")
     start = Path(target.weights) if target.weights and own == renderer else None
     with store.training(name):
         begun(preview_path(options.folder))
-        outcome = trainer(footage, start, options, resume=resume, stop=stop)
+        outcome = trainer(footage, start, options, stop=stop)
         if outcome.weights is not None:
             store.attach_weights(name, outcome.weights, renderer)
     return outcome
@@ -237,14 +232,11 @@ def summary(name: str, outcome: TrainingOutcome) -> str:
         f"{_FIGURES.get(figure, figure)} {before[figure]:.2f} -> {after[figure]:.2f}"
         for figure in told
     )
+    go_on = " Train it again to go on." if outcome.stopped else ""
     if outcome.weights is not None:
-        return f"{name} is better: {figures}. Its own weights are in use from now on."
+        return f"{name} is better: {figures}. Its own weights are in use from now on.{go_on}"
     if outcome.stopped:
-        return (
-            f"{name} was stopped before it got better; its weights stay as they were. "
-            f"`reenact target train {quoted(name)} --resume` continues."
-        )
+        return f"{name} was stopped before it got better; its weights stay as they were.{go_on}"
     return (
-        f"{name} did not get clearly better: {figures}. Its weights stay as they were. More video "
-        "with more expressions would help."
+        f"Training did not make {name} visibly better ({figures}); its weights stay as they were."
     )

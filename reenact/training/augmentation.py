@@ -44,9 +44,6 @@ ground truth's landmarks get noise, and some ground truths wink. Rare faces are 
 
 AUGMENTATIONS: Final[tuple[Augmentation, ...]] = get_args(Augmentation)
 
-SAME_SCENE: Final[tuple[Augmentation, ...]] = ("scale", "turn", "move", "noise")
-"""For pairs of one person under one illumination."""
-
 MAX_DISTANCE_FRAMES: Final = 8
 """Maximum distance between the frame with open and the one with closed eyes, frames."""
 
@@ -107,9 +104,8 @@ def augment(
     pair: Pair,
     rng: Rng,
     changes: Collection[Augmentation],
-    extent: float = 1.0,
 ) -> Pair:
-    """Apply the augmentations; `extent` scales the amount of scaling, rotation and motion."""
+    """Apply the augmentations."""
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
     landmarks = [pair.reference_landmarks, pair.truth_landmarks]
@@ -120,7 +116,7 @@ def augment(
         images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         person = None if person is None else np.ascontiguousarray(person[:, ::-1])
         landmarks = [mirrored(points, size) for points in landmarks]
-    affine = _random_affine(rng, size, extent, changes)
+    affine = _random_affine(rng, size, changes)
     if affine is not None:
         images = [crop_image(image, affine, size) for image in images]
         landmarks = [transform_points(points, affine) for points in landmarks]
@@ -140,21 +136,19 @@ def augment(
     )
 
 
-def _random_affine(
-    rng: Rng, size: int, extent: float, changes: Collection[Augmentation]
-) -> Array | None:
+def _random_affine(rng: Rng, size: int, changes: Collection[Augmentation]) -> Array | None:
     """Draw a random (2, 3) affine transform of the picture; None if it is not to move."""
     if not {"scale", "turn", "move", "stretch"} & set(changes):
         return None
     scale = angle = 0.0
     if "scale" in changes:
-        scale = float(rng.uniform(-0.12, 0.15)) * extent
+        scale = float(rng.uniform(-0.12, 0.15))
     if "turn" in changes:
-        angle = float(rng.normal(0, 5)) * extent
+        angle = float(rng.normal(0, 5))
     middle = (size - 1) / 2
     affine = np.array(cv2.getRotationMatrix2D((middle, middle), angle, 1 + scale), np.float32)
     if "move" in changes:
-        affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
+        affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * size).astype(np.float32)
     if "stretch" in changes:
         stretch = np.float32(np.exp(rng.normal(0, _STRETCH)))
         affine[:, 2] += affine[:, 1] * np.float32(middle) * (1 - stretch)

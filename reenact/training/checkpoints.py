@@ -19,7 +19,8 @@ from reenact.storage import atomic_write
 WEIGHTS: Final = "best.safetensors"
 """The best weights of a training, in its folder."""
 
-FILE: Final = "state.safetensors"
+STATE: Final = "state.safetensors"
+"""What a training continues from, in its folder."""
 
 
 class TrainingState:
@@ -79,7 +80,7 @@ class TrainingState:
             "best": json.dumps(self.best),
         }
         try:
-            with atomic_write(self.folder / FILE) as partial:
+            with atomic_write(self.folder / STATE) as partial:
                 save_file(tensors, partial, metadata=facts)
         except (SinkError, SafetensorError) as error:
             raise disk_error(self.folder, error) from error
@@ -90,7 +91,7 @@ class TrainingState:
         Raises ReenactError if it is missing, damaged, or of another network.
         """
         check_folder(self.folder, resume=True)
-        path = self.folder / FILE
+        path = self.folder / STATE
         self.step, self.seconds, self.best = read_progress(self.folder)
         try:
             self._restore(load_file(path))
@@ -121,7 +122,7 @@ class TrainingState:
 
 def check_folder(folder: Path, resume: bool) -> None:
     """Raise ReenactError if there is nothing to resume, or a training would replace another."""
-    earlier, best = (folder / FILE).exists(), folder / WEIGHTS
+    earlier, best = (folder / STATE).exists(), folder / WEIGHTS
     if resume and not earlier:
         raise ReenactError(f"{folder} has no training to resume; leave out --resume.")
     if resume:
@@ -139,7 +140,7 @@ def read_progress(folder: Path) -> tuple[int, float, dict[str, float]]:
 
     Raises ModelError if the state is missing or damaged.
     """
-    path = folder / FILE
+    path = folder / STATE
     try:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
@@ -152,7 +153,7 @@ def disk_error(folder: Path, error: Exception) -> ReenactError:
     """Return the error for a folder that can no longer be written."""
     return ReenactError(
         f"The training state could not be written to {folder} ({error}). Free some disk space and "
-        "continue from the last saved step with --resume."
+        "continue from the last saved step."
     )
 
 

@@ -151,8 +151,6 @@ def train(
     options: LoopOptions,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
-    *,
-    best: Mapping[str, float] | None = None,
 ) -> TrainingOutcome:
     """Train until the steps or the minutes are used up, or until `stop` returns True.
 
@@ -160,9 +158,6 @@ def train(
     stops it without that; it is raised only if there was no validation yet. The best weights so far
     are in `folder/best.safetensors`, the state for resuming in `folder/state.safetensors`.
     The recipe's networks are moved to the device.
-
-    `best` replaces the stored figures of the best weights in a resumed training, which mean nothing
-    if the held-out data has changed since.
 
     Raises ReenactError if the folder cannot be written, another process trains in it, there is
     nothing to resume, or the training diverged.
@@ -172,7 +167,7 @@ def train(
     _make_folder(options.folder)
     # One lock for all processes of a training.
     with _lock(options.folder) if fabric.is_global_zero else nullcontext():
-        return _train(recipe, options, fabric, resume, stop, best=best)
+        return _train(recipe, options, fabric, resume, stop)
 
 
 def _train(
@@ -181,8 +176,6 @@ def _train(
     fabric: Fabric,
     resume: bool,
     stop: Callable[[], bool],
-    *,
-    best: Mapping[str, float] | None,
 ) -> TrainingOutcome:
     for network in recipe.networks.values():
         network.to(fabric.device)
@@ -191,7 +184,6 @@ def _train(
     )
     if resume:
         state.load()
-        state.best = state.best if best is None else dict(best)
     elif fabric.is_global_zero:
         check_folder(options.folder, resume)
     if fabric.world_size > 1:
@@ -205,11 +197,14 @@ def _train(
                 stopped = run.steps(history, stop)
             if run.validated != state.step:
                 run.validate(history, {})
-            text = f"Stopped after step {state.step}; continue with --resume."
+            text = f"Stopped after step {state.step}; the training can be continued."
         except KeyboardInterrupt:
             if not state.best:
                 raise
-            stopped, text = True, "Ended at once; --resume continues from the last saved step."
+            stopped, text = (
+                True,
+                "Ended at once; the training can be continued from the last saved step.",
+            )
     if stopped and fabric.is_global_zero:
         log.warning("%s", text)
     fabric.barrier()
@@ -377,7 +372,7 @@ def _explained_workers() -> Iterator[None]:
             raise
         raise ReenactError(
             "A process that makes batches was killed, perhaps because the memory is full. Close "
-            "other programs, or set workers=0; --resume continues from the last saved step."
+            "other programs, or set workers=0; then continue from the last saved step."
         ) from error
 
 

@@ -9,7 +9,8 @@ gradient L1, texture L1 and structural similarity, with more weight on face, lip
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Final
@@ -78,14 +79,17 @@ def build_recipe(settings: Mapping[str, Any]) -> WarpUNetRecipe:
     return WarpUNetRecipe(config, load_pictures(config, with_people=True))
 
 
-class WarpUNetRecipe(Recipe):
-    """Trains the live generator; see the module's docstring."""
+class GeneratorRecipe(Recipe):
+    """Trains the live generator on the batches of a subclass; see the module's docstring.
+
+    `data` describes them in the header of the weights.
+    """
 
     averaged = "generator"
 
-    def __init__(self, config: WarpUNetRecipeConfig, material: PictureMaterial) -> None:
+    def __init__(self, config: WarpUNetRecipeConfig, data: str) -> None:
         self.config = config
-        self._material = material
+        self._data = data
         generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
@@ -97,9 +101,9 @@ class WarpUNetRecipe(Recipe):
         }
         self.schedules = {"generator": cosine(end=0.01, warm_up=0.005)}
 
-    def batches(self, seed: int, steps: int) -> Dataset[Batch]:
-        """Return the dataset of batches, one for each step."""
-        return self._material.batches(collate, self.config.batch_size, seed, steps)
+    @abstractmethod
+    def held_out(self) -> Iterable[Batch]:
+        """Return batches of `stacked` that are never trained on."""
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Train on one batch of `collate`."""
@@ -120,9 +124,9 @@ class WarpUNetRecipe(Recipe):
         return as_floats(losses)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return PSNR, SSIM and sharpness of face and box on held-out people."""
+        """Return PSNR, SSIM and sharpness of face and box on the held-out batches."""
         rows = []
-        for batch, picture in _drawn(network, self._material.held_out):
+        for batch, picture in _drawn(network, self.held_out()):
             face = _boxes(_doubled(batch["maps"][:, MapChannel.SKIN, None]))
             for result, name in ((picture.clamp(-1, 1), "picture"), (batch["layered"], "warped")):
                 rows.append(picture_figures(result, batch["truth"], face, name))
@@ -144,32 +148,49 @@ class WarpUNetRecipe(Recipe):
             {
                 "architecture": ARCHITECTURE,
                 "config": json.dumps(asdict(self.config.network)),
-                "data": self._material.description,
+                "data": self._data,
                 **facts,
             },
         )
 
 
-def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[tuple[Image, Image]]:
-    """Draw pairs with a generator; return (truth, drawn) of the box, uint8 (B, B, 3) RGB."""
+class WarpUNetRecipe(GeneratorRecipe):
+    """Trains the live generator on people in clips and photos."""
+
+    def __init__(self, config: WarpUNetRecipeConfig, material: PictureMaterial) -> None:
+        super().__init__(config, material.description)
+        self._material = material
+
+    def batches(self, seed: int, steps: int) -> Dataset[Batch]:
+        """Return the dataset of batches, one for each step."""
+        return self._material.batches(collate, self.config.batch_size, seed, steps)
+
+    def held_out(self) -> Iterator[Batch]:
+        """Compose the pairs of held-out people, a few at a time."""
+        pairs = list(self._material.held_out)
+        for start in range(0, len(pairs), _CHUNK):
+            yield collate(pairs[start : start + _CHUNK])
+
+
+def draw(network: nn.Module, batch: Batch) -> list[tuple[Image, Image]]:
+    """Draw a batch with a generator; return (truth, drawn) of the box, uint8 (B, B, 3) RGB."""
     with torch.no_grad():
         return [
             (from_unit(truth), from_unit(drawn))
-            for batch, picture in _drawn(network, pairs)
+            for batch, picture in _drawn(network, [batch])
             for truth, drawn in zip(
                 batch["truth"].cpu().numpy(), picture.cpu().numpy(), strict=True
             )
         ]
 
 
-def _drawn(network: nn.Module, pairs: Sequence[Pair]) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """Yield batches of `collate` with the generator's pictures, a few pairs at a time."""
+def _drawn(
+    network: nn.Module, batches: Iterable[Batch]
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Yield batches with the generator's pictures."""
     device = next(network.parameters()).device
-    for start in range(0, len(pairs), _CHUNK):
-        batch = {
-            name: torch.from_numpy(value).to(device)
-            for name, value in collate(list(pairs[start : start + _CHUNK])).items()
-        }
+    for arrays in batches:
+        batch = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
         yield batch, batch["layered"] + network(batch["layered"], batch["maps"])
 
 
@@ -184,30 +205,45 @@ def _boxes(face: Tensor) -> Tensor:
 
 
 def collate(pairs: list[Pair]) -> Batch:
-    """Compose the layers of pairs as the live path does, and stack their repair boxes.
+    """Compose the layers of pairs as the live path does, see `compose`."""
+    return stacked([_row(pair) for pair in pairs])
 
-    With B = `REPAIR_CELLS` * `STEM` px:
 
-    layered    (N, 3, B, B), the warped person over the background, RGB in -1 to 1
-    truth      (N, 3, B, B), RGB in -1 to 1
-    maps       (N, C, B/2, B/2), see `warp_unet_inputs`
-    weight     (N, 1, B/2, B/2), see `importance`
-    """
-    rows = [_row(pair) for pair in pairs]
+def stacked(rows: Sequence[Batch]) -> Batch:
+    """Return a batch of rows of `compose`."""
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _row(pair: Pair) -> Batch:
     pair = resized(pair, NETWORK_PX)
-    points, driven = pair.reference_landmarks, pair.truth_landmarks
     person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
-    painter = Painter(Reference.of(pair.reference, person, points))
+    reference = Reference.of(pair.reference, person, pair.reference_landmarks)
+    return compose(Painter(reference), pair.reference_landmarks, pair.truth, pair.truth_landmarks)
+
+
+def compose(painter: Painter, points: Array, truth: Image, driven: Array) -> Batch:
+    """Compose the layers of a frame as the live path does, and cut out its repair box.
+
+    Args:
+        painter: of the reference.
+        points: (478, 3) landmarks of the reference, in the network's px.
+        truth: the true frame, uint8 (`NETWORK_PX`, `NETWORK_PX`, 3) RGB.
+        driven: its (478, 3) landmarks.
+
+    Returns:
+        With B = `REPAIR_CELLS` * `STEM` px:
+
+        layered    (3, B, B), the warped person over the background, RGB in -1 to 1
+        truth      (3, B, B), RGB in -1 to 1
+        maps       (C, B/2, B/2), see `warp_unet_inputs`
+        weight     (1, B/2, B/2), see `importance`
+    """
     layered, maps = painter.paint(driven, estimate_pose(driven))
     # In the live path, the box stays until the face has left its middle.
     corner = follow_box(follow_box(None, points), driven)
     return {
         "layered": in_box(layered, corner, 1),
-        "truth": in_box(pair.truth, corner, 1),
+        "truth": in_box(truth, corner, 1),
         "maps": maps_in_box(maps, corner),
         "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),
     }

@@ -194,10 +194,6 @@ def test_what_cannot_be_trained_is_told_what_helps(
     told = capsys.readouterr()
     assert "fewer than 24 frames" in told.err
     assert not told.out, "announces a training that never started"
-    assert main(["target", "train", "me", "--resume"]) == 2
-    told = capsys.readouterr()
-    assert "me has no training to resume; leave out --resume" in told.err
-    assert not told.out, "announces a training that never started"
     weights = store.weights_path("me")
     assert weights is not None
     store.attach_weights("me", weights, "tint")
@@ -220,6 +216,7 @@ def test_each_outcome_is_summarised() -> None:
     assert "22.00 -> 23.50" in kept
     assert "in use from now on" in kept
     unchanged = TrainingOutcome(start, dict(start), None, False)
-    assert "did not get clearly better" in summary("me", unchanged)
-    stopped = summary("my face", replace(unchanged, stopped=True))
-    assert '`reenact target train "my face" --resume`' in stopped
+    assert "did not make me visibly better (PSNR" in summary("me", unchanged)
+    for outcome in (unchanged, replace(unchanged, after=better, weights=Path("best.safetensors"))):
+        assert "Train it again to go on." in summary("me", replace(outcome, stopped=True))
+        assert "Train it again" not in summary("me", outcome)

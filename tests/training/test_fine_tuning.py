@@ -15,21 +15,23 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from reenact.config import RendererSettings
-from reenact.errors import ModelError, ReenactError, TargetError
+from reenact.errors import ModelError, TargetError
 from reenact.evaluation.clips import crop_target
 from reenact.face.geometry import region_mask
-from reenact.face.topology import LIPS_INNER, OVAL
+from reenact.face.topology import LIPS_INNER
 from reenact.models.weights import load_arrays, read_header, save_model
-from reenact.rendering.warp_unet import WarpUNetRenderer
+from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.targets.footage import Footage
 from reenact.targets.target_training import TrainingOptions, TrainingOutcome, preview_path
 from reenact.testing.moving_portrait import moving_portrait
 from reenact.training import fine_tuning
+from reenact.training.augmentation import Pair
 from reenact.training.fine_tuning import (
     is_better,
     train_on_target,
 )
 from reenact.training.target_pairs import TargetClip
+from reenact.training.warp_unet import collate
 from support.faces import drive
 from support.targets import write_narrow_weights
 
@@ -76,11 +78,10 @@ class Tuning:
         self,
         *,
         steps: int = 16,
-        resume: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> TrainingOutcome:
         options = replace(self.options, steps=steps)
-        return train_on_target([self.footage], self.start, options, resume=resume, stop=stop)
+        return train_on_target([self.footage], self.start, options, stop=stop)
 
     def steps(self) -> list[int]:
         """Return the steps of the validations."""
@@ -108,19 +109,18 @@ def trained(
         return train_on_target([footage], start, options), options
 
 
-def test_pairs_hold_the_mask_of_the_person(tuning: Tuning) -> None:
-    """Without it the wall would move with the head. If nobody is found, nothing is known."""
+def test_the_row_of_a_frame_is_composed_as_the_general_training_does(tuning: Tuning) -> None:
     clip = TargetClip(tuning.footage)
-    pair = clip.pair(int(clip.references[0]), 1)
-    assert pair.person is not None
-    skin = region_mask(pair.reference_landmarks, OVAL, len(pair.person)) > 127
-    assert pair.person[skin].mean() > 0.9 * 255
-    assert pair.person.mean() < 0.9 * 255
-    noise = np.random.default_rng(0).integers(0, 255, tuning.footage.images.shape, np.uint8)
-    clip = TargetClip(Footage(noise, tuning.footage.landmarks))
-    unknown = clip.pair(int(clip.references[0]), 1).person
-    assert unknown is not None
-    assert np.ptp(unknown) == 0
+    reference = clip.nearest_reference(9)
+    picture, points = clip.images[reference], clip.landmarks[reference]
+    (person,) = person_coverage([picture], points[None])
+    assert 0 < person.mean() < 0.9 * 255, "without it the wall would move with the head"
+    expected = collate([Pair(picture, points, clip.images[9], clip.landmarks[9], person)])
+    for name, value in clip.row(9).items():
+        assert np.array_equal(value, expected[name][0]), name
+    noisy = clip.row(9, noise=np.full((478, 3), 0.5, np.float32))
+    assert np.array_equal(noisy["truth"], expected["truth"][0])
+    assert not np.array_equal(noisy["maps"], expected["maps"][0])
 
 
 def test_it_ends_once_each_frame_was_drawn_often_enough(
@@ -149,7 +149,7 @@ def test_what_is_kept_lies_between_the_start_and_what_was_learned(
     tuning: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fine_tuning, "_VALIDATE_EVERY", 16)
-    outcome = tuning.run()
+    outcome = tuning.run(steps=17, stop=stopping_after(16))
     assert outcome.weights is not None
     begun, kept = (load_arrays(path, "warp_unet") for path in (tuning.start, outcome.weights))
     state = load_file(tuning.options.folder / "state.safetensors")
@@ -206,40 +206,53 @@ def test_the_start_is_kept_where_training_harms(
     assert wild.weights is None
 
 
-def test_a_stopped_training_resumes(tuning: Tuning) -> None:
+def test_a_stopped_training_goes_on(tuning: Tuning) -> None:
     stopped = tuning.run(stop=stopping_after(10))
     assert stopped.stopped
     assert tuning.steps()[0] == 8
     assert max(tuning.steps()) <= 10
-    resumed = tuning.run(resume=True)
-    assert not resumed.stopped
-    assert {8, 16} <= set(tuning.steps())
-    assert resumed.before == pytest.approx(stopped.before)
-    assert resumed.after["score"] >= stopped.after["score"]
+    ended = tuning.run()
+    assert not ended.stopped
+    assert tuning.steps() == [8, 10, 16]
+    assert ended.before == pytest.approx(stopped.before)
+    assert ended.after["score"] >= stopped.after["score"]
 
 
-def test_a_resumed_training_compares_with_its_own_start(tuning: Tuning, tmp_path: Path) -> None:
+def test_a_training_that_goes_on_compares_with_its_own_start(
+    tuning: Tuning, tmp_path: Path
+) -> None:
     """By then the target has the better weights, which lie between start and learned ones."""
     stopped = tuning.run(stop=stopping_after(10))
     better = Path(shutil.copy(tuning.options.folder / "best.safetensors", tmp_path))
-    resumed = replace(tuning, start=better).run(resume=True)
-    assert resumed.before == pytest.approx(stopped.before)
+    ended = replace(tuning, start=better).run()
+    assert ended.before == pytest.approx(stopped.before)
     anew = replace(tuning, start=better).run(steps=1)
     assert anew.before["score"] == pytest.approx(stopped.after["score"], abs=1e-3)
     assert anew.before != pytest.approx(stopped.before)
 
 
-def test_a_resumed_training_measures_its_best_weights_on_the_footage_of_now(
-    tuning: Tuning, tmp_path: Path
-) -> None:
-    """A clip may have been added or replaced since."""
-    stopped = tuning.run(stop=stopping_after(10))
-    kept = Path(shutil.copy(tuning.options.folder / "best.safetensors", tmp_path))
-    negative = Footage(~tuning.footage.images, tuning.footage.landmarks)
-    resumed = replace(tuning, footage=negative).run(resume=True, stop=stopping_after(0))
-    anew = Tuning(negative, kept, options_in(tmp_path / "anew", 1)).run(steps=1)
-    assert abs(anew.before["score"] - stopped.after["score"]) > 0.5
-    assert resumed.after["score"] == pytest.approx(anew.before["score"], abs=1e-3)
+def test_a_training_on_other_footage_begins_anew(tuning: Tuning) -> None:
+    tuning.run(stop=stopping_after(10))
+    moved = Footage(tuning.footage.images, tuning.footage.landmarks + 1)
+    replace(tuning, footage=moved).run(steps=4)
+    assert tuning.steps() == [4]
+
+
+@pytest.mark.parametrize("damaged", ["start.safetensors", "state.safetensors"])
+def test_a_training_whose_files_are_damaged_begins_anew(tuning: Tuning, damaged: str) -> None:
+    tuning.run(stop=stopping_after(10))
+    path = tuning.options.folder / damaged
+    path.write_bytes(path.read_bytes()[:-1])
+    tuning.run(steps=4)
+    assert tuning.steps() == [4]
+
+
+def test_weights_that_were_kept_before_the_first_state_are_no_obstacle(tuning: Tuning) -> None:
+    """As after a kill between the two."""
+    tuning.run(stop=stopping_after(10))
+    (tuning.options.folder / "state.safetensors").unlink()
+    tuning.run(steps=4)
+    assert tuning.steps() == [4]
 
 
 def test_a_training_stopped_before_its_first_step_changes_nothing(tuning: Tuning) -> None:
@@ -263,8 +276,6 @@ def test_what_cannot_be_trained_is_reported(tuning: Tuning) -> None:
     for clips in ([], [short]):
         with pytest.raises(TargetError, match="half a minute of video"):
             train_on_target(clips, tuning.start, tuning.options)
-    with pytest.raises(ReenactError, match="no training to resume"):
-        tuning.run(resume=True)
     other = tuning.start.with_name("other.safetensors")
     save_model(other, {}, {"architecture": "other"})
     with pytest.raises(ModelError, match="warp_unet"):
@@ -272,15 +283,15 @@ def test_what_cannot_be_trained_is_reported(tuning: Tuning) -> None:
 
 
 def test_what_is_refused_leaves_the_earlier_training(tuning: Tuning) -> None:
-    tuning.run(steps=1)
+    tuning.run(stop=stopping_after(1))
     short = Footage(tuning.footage.images[:9], tuning.footage.landmarks[:9])
     with pytest.raises(TargetError):
         replace(tuning, footage=short).run()
     assert (tuning.options.folder / "state.safetensors").exists()
 
 
-def test_better_means_a_higher_score_and_no_lower_psnr() -> None:
+def test_better_means_a_score_that_is_seen_and_no_lower_psnr() -> None:
     start = {"score": 30.0, "picture_face_psnr": 21.0}
-    assert is_better(start, {"score": 30.2, "picture_face_psnr": 21.1})
-    assert not is_better(start, {"score": 30.04, "picture_face_psnr": 21.1})
+    assert is_better(start, {"score": 30.4, "picture_face_psnr": 21.1})
+    assert not is_better(start, {"score": 30.2, "picture_face_psnr": 21.1})
     assert not is_better(start, {"score": 31.0, "picture_face_psnr": 20.9})
