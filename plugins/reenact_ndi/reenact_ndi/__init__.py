@@ -1,0 +1,1 @@
+"""Pictures over NDI, a protocol for video in a local network: a sink and a source."""
