@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
 
 from reenact.lifecycle import ClosesOnExit, close_part
 from reenact.live.controls import Controls
+from reenact.live.session import Session
 from reenact.panel.choice import Choice
-from reenact.types import Sink
+from reenact.types import Frame, Sink
+
+log = logging.getLogger(__name__)
 
 
 class Sessions(ClosesOnExit):
@@ -26,6 +33,7 @@ class Sessions(ClosesOnExit):
         self._wanted: Choice | None = None
         self._opening = False
         self._kept: dict[str, Sink] = {}
+        self._black: Frame | None = None
 
     @property
     def phase(self) -> str:
@@ -64,12 +72,23 @@ class Sessions(ClosesOnExit):
         with self._changed:
             self.running, self._opening = None, False
             kept = {} if self._wanted is not None else self._take_all()
+            black, self._black = self._black, None
+            staying = [*self._kept.values()]
+        if black is not None:
+            _write(staying, black)
         _close(kept)
 
-    def keep(self, outputs: Mapping[str, Sink]) -> None:
-        """Keep open outputs for the next session."""
+    def keep(self, session: Session, outputs: Iterable[str]) -> None:
+        """Keep those live outputs of a session that is to end open for the next one.
+
+        If they show the actor, they turn black once it has ended: the next one may not show the
+        actor any more.
+        """
+        kept, newest = session.output.hand_over(outputs), session.output.newest
         with self._changed:
-            self._kept |= outputs
+            self._kept |= kept
+            if session.settings.output.show_raw_camera and newest is not None:
+                self._black = replace(newest, image=np.zeros_like(newest.image))
 
     def take(self, name: str) -> Sink | None:
         """Give an output that was kept to a session; None if there is none of that name."""
@@ -85,6 +104,14 @@ class Sessions(ClosesOnExit):
     def _take_all(self) -> dict[str, Sink]:
         kept, self._kept = self._kept, {}
         return kept
+
+
+def _write(outputs: Iterable[Sink], picture: Frame) -> None:
+    for sink in outputs:
+        try:
+            sink.write(picture)
+        except Exception:  # the next session's first frame tells why
+            log.debug("%s cannot be written to.", sink.name, exc_info=True)
 
 
 def _close(outputs: Mapping[str, Sink]) -> None:

@@ -141,8 +141,9 @@ class Studio(ClosesOnExit):
     def start(self, source: str, target: str, outputs: Sequence[str]) -> None:
         """Request a session with outputs that the user has named; a running one ends first.
 
-        Live outputs of both, but windows, stay open meanwhile with the last picture, because
-        programs may choose another camera by themselves, perhaps the real one, when this one goes.
+        Live outputs of both, but windows, stay open meanwhile with the last picture (black if that
+        shows the actor), because programs may choose another camera by themselves, perhaps the real
+        one, when this one goes.
 
         Raises:
             ReenactError: the source or the target is not offered.
@@ -157,7 +158,7 @@ class Studio(ClosesOnExit):
         self._error = ""
         controls = self.sessions.ask(self.choice)
         if controls and same(controls.session.settings.sink, self._loaded_settings().sink):
-            self.sessions.keep(controls.session.output.hand_over(outputs))
+            self.sessions.keep(controls.session, outputs)
         if controls is not None:
             controls.stop()
 
@@ -405,7 +406,7 @@ class Studio(ClosesOnExit):
         makes_way = self.sessions.begin(controls)  # another was requested meanwhile
         self._catch_up(controls, chosen)
         if makes_way:
-            self.sessions.keep(session.output.hand_over(outputs))
+            self.sessions.keep(session, outputs)
             controls.stop()
         return controls
 

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
+from reenact.live.controls import Controls
+from reenact.panel.choice import Choice
 from reenact.panel.studio import Studio
 from reenact.sinks.http_address import load_address
 from reenact.types import Image
@@ -47,6 +49,32 @@ def test_a_program_that_watches_goes_on_with_the_next_session(
         {"name": output, "error": ""},
     ]
     until(lambda: _difference(_picture(viewer), before) > 20, 30.0)
+
+
+def test_an_output_that_shows_the_actor_turns_black_until_the_next_session(
+    panel: Panel, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next session may not show the actor any more, and its preparation takes seconds."""
+    panel.studio.update({"output.show_raw_camera": True})
+    panel.studio.start("pattern", "robin", [output])
+    address = until(lambda: load_address(int(output.partition(":")[2])), 120.0)
+    begun, seen = threading.Event(), threading.Event()
+    open_next = Studio.open
+
+    def slow(studio: Studio, choice: Choice) -> Controls | None:
+        begun.set()
+        assert seen.wait(30.0)
+        return open_next(studio, choice)
+
+    with urllib.request.urlopen(address.url("stream.mjpg"), timeout=60.0) as stream:
+        until(lambda: _picture(stream)[:, :200].max() > 200, 30.0)
+        monkeypatch.setattr(Studio, "open", slow)
+        panel.studio.update({"output.show_raw_camera": False})
+        panel.studio.start("pattern", "robin", [output])
+        assert begun.wait(30.0)
+        until(lambda: _picture(stream).max() < 10, 30.0)
+        seen.set()
+        until(lambda: _picture(stream).max() > 200, 60.0)
 
 
 def test_an_output_that_the_next_session_does_not_have_ends(

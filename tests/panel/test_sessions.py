@@ -109,7 +109,9 @@ def test_a_target_that_is_renamed_while_its_session_starts_is_shown(
 def test_of_a_request_and_a_session_that_begins_at_once_one_sees_the_other() -> None:
     first, second, controls = Choice("a"), Choice("b"), Mock()
     for begins_first in (True, False):
-        sessions, output = Sessions(), Mock()
+        sessions, output, session = Sessions(), Mock(), Mock()
+        session.output.hand_over.return_value = {"camera": output}
+        session.settings.output.show_raw_camera = False
         assert sessions.ask(first) is None
         assert sessions.next(0.0) is first
         assert sessions.phase == "starting"
@@ -121,12 +123,12 @@ def test_of_a_request_and_a_session_that_begins_at_once_one_sees_the_other() -> 
             assert sessions.ask(second) is None
             assert sessions.begin(controls)
         assert (sessions.phase, sessions.running) == ("starting", controls)
-        sessions.keep({"camera": output})
+        sessions.keep(session, ["camera"])
         sessions.end()
         assert (sessions.phase, sessions.running) == ("starting", None)
         assert sessions.next(0.0) is second
         assert sessions.take("camera") is output
-        sessions.keep({"camera": output})
+        sessions.keep(session, ["camera"])
         assert sessions.next(0.0) is None
         sessions.end()
         assert (sessions.phase, output.close.call_count) == ("idle", 1)
