@@ -17,12 +17,23 @@ from reenact.types import Array, Image
 _MIN_PERSON: Final = 32
 """Mask value, of 255, from which a pixel may show a person: hair is half transparent."""
 
-_HIDDEN_DILATION: Final = 9 / 256
-"""Kernel, as a share of the side, that dilates the person for inpainting. No colour is taken from
-this rim, so that hair does not tint the background."""
+_STRAND: Final = 7 / 256
+"""Kernel, as a share of the side, in which a strand fits: what is wider, and not surely a person's,
+is a wall that has the colours of the hair."""
 
-_FILLED_DILATION: Final = 5 / 256
-"""Kernel that dilates the person for compositing; the picture is kept beyond this rim."""
+_MIN_STRAND: Final = 0.1
+"""Refined coverage by which a strand that the mask misses stands out. If it stayed on the wall, it
+would outline where the head was."""
+
+_INEXACT: Final = 2 / 256
+"""Kernel that dilates the mask, but not the strands."""
+
+_FILLED_DILATION: Final = 3 / 256
+"""Kernel that dilates both for compositing; the picture is kept beyond this rim."""
+
+_HIDDEN_DILATION: Final = 7 / 256
+"""Kernel that dilates both for inpainting. No colour is taken from this rim, so that hair does not
+tint the background."""
 
 _COVERAGE: Final = (0.05, 0.3)
 """Refined coverage that becomes 0 and 1 of the alpha."""
@@ -48,6 +59,10 @@ _MIRRORED_HAIR: Final = 0.4
 """Depth to which hair is mirrored at the edge, as a share of the distance between edge and face: a
 second forehead above the hair would be seen at once."""
 
+_EDGE_MARGIN: Final = 9 / 256
+"""Distance from a head that the upper edge cuts from which the wall above it is continued, as a
+share of the side."""
+
 _SOFT: Final = 1 / 256
 """Blur of masks, as a share of the side."""
 
@@ -69,7 +84,7 @@ def hidden_in(picture: Image, person: NDArray[np.uint8]) -> NDArray[np.uint8]:
     `person` is their coverage, uint8 of any size, 255: full.
     """
     people = np.asarray(cv2.resize(person, picture.shape[1::-1]), np.uint8)
-    return _dilated_person(people, _HIDDEN_DILATION)
+    return _dilated(_shown(people, _aligned(people, picture)), _HIDDEN_DILATION)
 
 
 def layers_of(
@@ -90,16 +105,18 @@ def layers_of(
         The background, uint8 (S, S, 3) RGB, in which other people remain; and the person's alpha,
         uint8 (S, S), which ends at the picture's own edges.
     """
-    hidden = hidden_in(image, person)
     size = len(image)
-    _, labels = cv2.connectedComponents(_dilated_person(person, _FILLED_DILATION))
+    aligned = _aligned(person, image)
+    shown = _shown(person, aligned)
+    hidden = _dilated(shown, _HIDDEN_DILATION)
+    _, labels = cv2.connectedComponents(_dilated(shown, _FILLED_DILATION))
     column, row = np.clip(np.round(landmarks[:468, :2]), 0, size - 1).astype(int).T
     label = np.bincount(labels[row, column]).argmax()
     if hidden.all() or label == 0:
         return image, np.full(image.shape[:2], 255, np.uint8)
     inside = (labels == label).astype(np.float32)
-    reach_px = max(2, round(_RIM * size))
-    fine = refined(person.astype(np.float32) / 255, image, reach_px, _COVERAGE)
+    low, high = _COVERAGE
+    fine = np.clip((aligned - low) / (high - low), 0, 1)
     own = in_bytes(np.minimum(fine, _blurred(inside)))
     filled = diffused(image, hidden) if filled is None else filled
     return _blended(image, filled, inside), np.maximum(own, region_mask(landmarks, OVAL, size))
@@ -148,10 +165,10 @@ def closed_above(
     y = np.broadcast_to(first_row + depth, x.shape).astype(np.float32)
     hair = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     # Above and behind the head, the background on its sides is continued.
-    margin = _HIDDEN_DILATION * len(picture)
+    margin = _EDGE_MARGIN * len(picture)
     near_edge = person[first_row : first_row + first].max(axis=0, keepdims=True)
     hidden = np.abs(offset) < half_width + margin
-    hidden |= _dilated_person(near_edge, 2 * margin)[0] > 0
+    hidden |= _dilated((near_edge > _MIN_PERSON).astype(np.uint8), 2 * margin)[0] > 0
     beside = picture[first_row].astype(np.float32)
     for channel in () if hidden.all() else beside.T:
         channel[hidden] = np.interp(offset[hidden], offset[~hidden], channel[~hidden])
@@ -211,15 +228,31 @@ def refined(mask: Array, image: Image, reach_px: int, coverage: tuple[float, flo
     return np.asarray(np.clip((fine - low) / (high - low), 0, 1), np.float32)
 
 
-def _dilated_person(person: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
-    """Return the dilated (S, S) mask, 0 or 1, of pixels that may show a person."""
-    return _dilated((person > _MIN_PERSON).astype(np.uint8), width)
+def _aligned(person: NDArray[np.uint8], image: Image) -> Array:
+    """Return a coverage, uint8 (S, S), aligned with the picture's edges: float32, 0 to 1."""
+    reach_px = max(2, round(_RIM * len(image)))
+    return refined(person.astype(np.float32) / 255, image, reach_px, (0.0, 1.0))
+
+
+def _shown(person: NDArray[np.uint8], aligned: Array) -> NDArray[np.uint8]:
+    """Return which pixels may show a person, uint8 (S, S), 0 or 1.
+
+    `aligned` is the coverage from `_aligned`, in which strands are seen.
+    """
+    mask = _dilated((person > _MIN_PERSON).astype(np.uint8), _INEXACT)
+    thin = cv2.morphologyEx(aligned, cv2.MORPH_TOPHAT, _kernel(_STRAND, len(aligned)))
+    return mask | ((thin > _MIN_STRAND) | (aligned > _COVERAGE[1])).astype(np.uint8)
 
 
 def _dilated(mask: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
     """Dilate a mask with a square kernel, whose width is a share of the mask's side."""
-    kernel = round(width * len(mask)) | 1
-    return np.asarray(cv2.dilate(mask, np.ones((kernel, kernel), np.uint8)), np.uint8)
+    return np.asarray(cv2.dilate(mask, _kernel(width, len(mask))), np.uint8)
+
+
+def _kernel(width: float, side: int) -> NDArray[np.uint8]:
+    """Return a square kernel whose width is a share of a side."""
+    size = round(width * side) | 1
+    return np.ones((size, size), np.uint8)
 
 
 def _blended(image: Image, filled: Image, alpha: Array) -> Image:

@@ -64,6 +64,16 @@ def test_the_wall_goes_on_behind_the_head_and_the_body() -> None:
     assert away[200:, 50:150].mean() < 20
 
 
+def test_a_strand_that_the_mask_misses_does_not_stay_on_the_wall() -> None:
+    strand = (slice(63, 68), slice(HEAD[0] - 1, HEAD[0] + 2))  # the mask ends at row 70
+    picture = with_people()
+    picture[62:75, strand[1]] = (20, 200, 20)
+    scene, share = layers_of(picture, people(), landmarks())
+    assert np.abs(scene.astype(int) - wall())[strand].max() < 40
+    assert share[64:68, strand[1]].min() > 100, "it moves with the head"
+    np.testing.assert_array_equal(scene[62:66, 60:85], picture[62:66, 60:85])
+
+
 def test_other_people_stay_until_all_are_painted_over() -> None:
     picture = with_people()
     other = (slice(100, 140), slice(200, 230))
