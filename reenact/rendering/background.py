@@ -59,6 +59,12 @@ _MIRRORED_HAIR: Final = 0.4
 """Depth to which hair is mirrored at the edge, as a share of the distance between edge and face: a
 second forehead above the hair would be seen at once."""
 
+_STRANDS: Final = 0.03
+"""Half the width over which the direction of strands is averaged, as a share of the side."""
+
+_STEADY: Final = 0.05
+"""Share of all gradients that is added to those across, so that no strand is drawn far aside."""
+
 _EDGE_MARGIN: Final = 9 / 256
 """Distance from a head that the upper edge cuts from which the wall above it is continued, as a
 share of the side."""
@@ -132,8 +138,9 @@ def closed_above(
 ) -> tuple[Image, NDArray[np.uint8]]:
     """Return a picture and its coverage by people, with a head that the upper edge cut completed.
 
-    Above the edge the head is continued by its mirror image, which narrows as a parabola. Above a
-    head that ends just below the edge, the background is continued.
+    Above the edge the head is continued by its mirror image, which narrows as a parabola, and in
+    which straight strands stay straight. Above a head that ends just below the edge, the background
+    is continued.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
@@ -160,9 +167,13 @@ def closed_above(
     deepest = max(_MIRRORED_HAIR * (float(face[:, 1].min()) - first_row), 1.0)
     offset = np.arange(picture.shape[1], dtype=np.float32) - np.float32(middle)
     inside = (np.abs(offset) <= reach) & (square > 0)
-    x = (middle + offset * (half_width / reach)).astype(np.float32)
+    x = middle + offset * (half_width / reach)
     depth = deepest * np.tanh(height / deepest)
+    rows = picture[first_row : first_row + max(round(2 * deepest), 3)]
+    slant = _slant(rows, np.abs(offset) < half_width - _GAP_RIM_PX)
+    x = np.clip(x + (height + depth) * slant, middle - half_width, middle + half_width)
     y = np.broadcast_to(first_row + depth, x.shape).astype(np.float32)
+    x = x.astype(np.float32)
     hair = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     # Above and behind the head, the background on its sides is continued.
     margin = _EDGE_MARGIN * len(picture)
@@ -181,6 +192,20 @@ def closed_above(
     gaps = np.abs(offset) <= half_width - _GAP_RIM_PX
     person[first_row : first_row + first, gaps] = 255
     return picture, person
+
+
+def _slant(hair: Image, inside: NDArray[np.bool_]) -> Array:
+    """Return by how many columns strands move to the right from row to row, for each column.
+
+    It is 0 where there are none. `inside` says which columns, (W,), show hair.
+    """
+    grey = cv2.cvtColor(hair, cv2.COLOR_RGB2GRAY)
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order) * inside for order in ((1, 0), (0, 1)))
+    window = 2 * round(_STRANDS * len(inside)) + 1
+    products = across * across, down * down, across * down
+    sums = (cv2.blur(one.sum(axis=0, keepdims=True), (window, 1))[0] for one in products)
+    horizontal, vertical, both = sums
+    return np.asarray(-both / (horizontal + _STEADY * (horizontal + vertical) + 1), np.float32)
 
 
 def _head_at_edge(

@@ -169,6 +169,19 @@ def test_a_head_that_the_edge_cuts_is_closed_above_it(forehead: int, gap: int) -
     assert (wall > 190).all()
 
 
+def test_slanting_strands_go_on_straight_above_the_edge() -> None:
+    first_row = 80
+    whole = head((120, 150), (60, 90))
+    strands = np.where(np.indices(whole.shape).sum(0) // 6 % 2, 40, 80)
+    picture = np.where(whole, strands, 200).astype(np.uint8)[..., None].repeat(3, axis=2)
+    person = np.where(whole, 255, 0).astype(np.uint8)
+    closed, _ = closed_above(picture, person, first_row, face_at(120, 190))
+    near = (slice(first_row - 8, first_row), slice(110, 130))
+    drawn, mirrored = closed[near][..., 0], picture[first_row : first_row + 8, near[1], 0][::-1]
+    assert np.abs(drawn - strands[near]).mean() < 12
+    assert np.abs(mirrored.astype(int) - strands[near]).mean() > 16
+
+
 def test_the_pictures_own_alpha_keeps_its_gaps_and_is_mirrored_like_the_hair() -> None:
     first_row = 80
     whole = head((120, 150), (60, 90))
