@@ -200,8 +200,6 @@ class VideoEncoder:
         self.frames = 0
         self.keeps_alpha = codec is file_format.alpha
         self._pixels = codec.pixels
-        # With alpha, FFmpeg's threads overwrite some of each other's first pixels.
-        self._threads = 1 if self.keeps_alpha else 0
         self._sound = sound
         self._size = even(size)
         self._ticks_per_s = file_format.ticks_per_s
@@ -306,11 +304,12 @@ class VideoEncoder:
             (with_alpha(frame), "rgba") if self.keeps_alpha else (frame.image, "rgb24")
         )
         converted = self._to_yuv.reformat(
-            VideoFrame.from_ndarray(letterbox(image, self._size), format=channels),
+            VideoFrame.from_numpy_buffer(letterbox(image, self._size), format=channels),
             format=self._pixels,
             dst_colorspace=_BT709,
             dst_color_range=_LIMITED_RANGE,
-            threads=self._threads,
+            # With alpha, several threads overwrite some of each other's first pixels.
+            threads=1,
         )
         converted.pts = ticks
         converted.time_base = Fraction(1, self._ticks_per_s)
