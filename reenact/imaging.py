@@ -72,7 +72,7 @@ def blend_in(part: NDArray[np.uint8], other: NDArray[np.uint8], share: Array) ->
 
     `share` is that of the other, float32 (H, W), 0 to 1.
     """
-    part[:] = cv2.blendLinear(other, part, share, 1 - share)
+    cv2.blendLinear(other, part, share, 1 - share, dst=part)
 
 
 def is_picture(image: object) -> bool:
@@ -169,11 +169,9 @@ def letterbox(image: Image, size: tuple[int, int]) -> Image:
     inner = (max(1, round(width * factor)), max(1, round(height * factor)))
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    fitted = np.zeros((size[1], size[0], image.shape[2]), np.uint8)
-    fitted[top : top + inner[1], left : left + inner[0]] = cv2.resize(
-        image, inner, interpolation=method
-    )
-    return fitted
+    bars = top, size[1] - inner[1] - top, left, size[0] - inner[0] - left
+    fitted = cv2.resize(image, inner, interpolation=method)
+    return np.asarray(cv2.copyMakeBorder(fitted, *bars, cv2.BORDER_CONSTANT), np.uint8)
 
 
 def mirrored_within(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from reenact.config import OutputSettings
@@ -127,12 +128,12 @@ class PreparedTarget:
         """Return the picture and its alpha with the actor at the left; in a tall shape, above."""
         height, width = picture.shape[:2]
         size = (height if self.shape == "picture" else width, height)
-        nobody = np.zeros((size[1], size[0], 3), np.uint8)
-        panel = nobody if actor is None else letterbox(actor.image, size)
-        axis = 0 if self.shape == "9:16" else 1
+        nobody = np.zeros((1, 1, 3), np.uint8)
+        panel = letterbox(nobody if actor is None else actor.image, size)
+        join = cv2.vconcat if self.shape == "9:16" else cv2.hconcat
         if alpha is not None:
-            alpha = np.concatenate([np.full(panel.shape[:2], 255, np.uint8), alpha], axis)
-        return np.concatenate([panel, picture], axis), alpha
+            alpha = np.asarray(join([np.full(panel.shape[:2], 255, np.uint8), alpha]), np.uint8)
+        return np.asarray(join([panel, picture]), np.uint8), alpha
 
 
 def prepare_target(

@@ -128,7 +128,8 @@ class Paster:
         if self._alpha.size:
             crop = self._resized(crop_image)[self._cut]
             # On bytes this takes a third of the time of a blend in floating point.
-            result[self.box] = cv2.multiply(crop, self._alpha, scale=1 / 255) + self._weighted_plate
+            drawn = cv2.multiply(crop, self._alpha, scale=1 / 255)
+            cv2.add(drawn, self._weighted_plate, dst=result[self.box])
             for edge in self._edges:
                 edge.follow(result)
         return result

@@ -287,9 +287,10 @@ def behind_person(reference: Reference, walls: tuple[Array, Array] | None, maps:
 def lay_over(person: Image, background: Image) -> Image:
     """Composite a person, uint8 (S, S, 4) RGBA, over a background, uint8 (S, S, 3) RGB."""
     alpha = cv2.cvtColor(cv2.extractChannel(person, 3), cv2.COLOR_GRAY2RGB)
-    shown = cv2.multiply(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), alpha, scale=1 / 255)
-    behind = cv2.multiply(background, 255 - alpha, scale=1 / 255)
-    return np.asarray(cv2.add(shown, behind), np.uint8)
+    shown = np.asarray(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), np.uint8)
+    cv2.multiply(shown, alpha, dst=shown, scale=1 / 255)
+    behind = cv2.multiply(background, cv2.bitwise_not(alpha), scale=1 / 255)
+    return np.asarray(cv2.add(shown, behind, dst=shown), np.uint8)
 
 
 def _nose(maps: Array) -> Array:
@@ -478,7 +479,7 @@ def add_residual(
         residual = np.broadcast_to(np.tensordot(LUMA, residual, 1), residual.shape)
     box = picture[_box(corner, zoom)]
     added = _resized(cv2.merge(list(residual * np.float32(127.5))), len(box))
-    box[:] = cv2.add(box, added, dtype=cv2.CV_8U)
+    cv2.add(box, added, dst=box, dtype=cv2.CV_8U)
 
 
 def _box(corner: Corner, zoom: float) -> tuple[slice, ...]:

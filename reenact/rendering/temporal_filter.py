@@ -40,6 +40,7 @@ class PictureFilter:
     def step(self, picture: Image, dt_s: float, settings: SmoothingSettings) -> Image:
         """Return the smoothed picture, uint8 (S, S, 3); a change of its size resets the filter.
 
+        The filter keeps the picture that it returns; do not write into it.
         `dt_s` is the time since the previous picture. Of the settings, `enabled` and
         `picture_min_cutoff` are used.
         """
@@ -55,7 +56,7 @@ class PictureFilter:
         self._state = new = picture.astype(np.float32)
         cv2.blendLinear(new, state, share, 1 - share, dst=new)
         self._shown = np.asarray(cv2.convertScaleAbs(new), np.uint8)
-        return self._shown.copy()
+        return self._shown
 
 
 def _share_of_new(picture: Image, shown: Image, still: float) -> Array:
