@@ -48,6 +48,20 @@ def test_times_always_rise(tmp_path: Path) -> None:
     assert np.diff(times)[54:] == pytest.approx(0.04, abs=1e-4)
 
 
+@pytest.mark.parametrize("size", [(64, 48), (63, 47)])
+def test_a_picture_may_be_overwritten_once_it_is_written(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    path, image = tmp_path / "out.mp4", np.zeros((size[1], size[0], 3), np.uint8)
+    levels = (40, 200, 90)
+    with FileSink(path) as sink:
+        sink.open(size, 25.0)
+        for index, level in enumerate(levels):
+            image[:] = level
+            sink.write(Frame(image, index / 25, index))
+    assert [picture.mean() for picture in read(path)[1]] == pytest.approx(levels, abs=3)
+
+
 def test_one_frame_lasts_as_long_as_the_rate_says(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     record(path, [7.0], fps=5.0)
