@@ -65,21 +65,27 @@ def create(arguments: Namespace) -> None:
     print(f"Try it: reenact live --source webcam:0 --target {quoted(target.name)} --sink window")
 
 
+def add(arguments: Namespace) -> None:
+    """Add videos of the same face to a target, as reference pictures and to train on."""
+    from reenact.targets.additions import add_videos, summary
+    from reenact.targets.library import still_tracker
+
+    store = _store()
+    store.check_idle(arguments.name)  # before the camera records
+    with quiet_native_libraries(), store.scratch() as scratch:
+        videos = _with_take(arguments, scratch)
+        with closing(still_tracker()) as tracker:
+            added = add_videos(store, arguments.name, videos, tracker, face=arguments.face)
+    print(summary(arguments.name, added))
+
+
 def train(arguments: Namespace) -> int:
     """Train the generator on a target's own video; Ctrl-C ends it and keeps the best state."""
     from reenact.models.inference import choose_device
-    from reenact.targets.library import still_tracker
-    from reenact.targets.target_training import add_footage, summary, train_target
+    from reenact.targets.target_training import summary, train_target
 
     store = _store()
     device = choose_device(arguments.device)
-    store.check_idle(arguments.name)  # before the camera records
-    with quiet_native_libraries(), store.scratch() as scratch:
-        if sources := _with_take(arguments, scratch):
-            with closing(still_tracker()) as tracker:
-                add_footage(store, arguments.name, sources, tracker, face=arguments.face)
-        elif arguments.face is not None:
-            raise TargetError("--face is for new videos; add --from or --camera, or leave it out.")
 
     def begun(preview: Path) -> None:
         print(f"Preview, if the generator draws one: {preview}")

@@ -16,12 +16,13 @@ def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
     """Add the command and its actions."""
     parser = adder.add_parser(
         "target",
-        help="create, train, list, show, export, import, rename and remove targets, and keep "
-        "settings with them",
+        help="create, extend, train, list, show, export, import, rename and remove targets, and "
+        "keep settings with them",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     _add_create(actions)
+    _add_add(actions)
     _add_train(actions)
 
     _add_action(actions, "list", "list the stored and built-in targets", commands.list_targets)
@@ -110,6 +111,34 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
     )
 
 
+def _add_add(actions: Adder[argparse.ArgumentParser]) -> None:
+    add = _add_action(
+        actions, "add", "add videos of the same face to a target", commands.add, name="NAME"
+    )
+    add.description = (
+        "Frames that show what the target's pictures do not become references, from which it gains "
+        "at once. It can also be trained on the videos."
+    )
+    add.usage = (
+        "%(prog)s [-h] NAME (--from VIDEO [VIDEO ...] | --camera [SOURCE]) [--seconds S] "
+        "[--face N|largest|centre]"
+    )
+    material = add.add_mutually_exclusive_group(required=True)
+    material.add_argument(
+        "--from",
+        dest="sources",
+        action="extend",
+        nargs="+",
+        type=expanded,
+        default=[],
+        metavar="VIDEO",
+        help="videos, best in the light and place of its pictures; a video replaces one of the "
+        "same name",
+    )
+    _add_camera(add, material, "record more of the same face")
+    _add_face(add, None, "as the target was created")
+
+
 def _add_camera(
     parser: argparse.ArgumentParser, group: argparse._ActionsContainer, what: str
 ) -> None:
@@ -154,16 +183,12 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         "train",
         help="train the generator on a target's own video for some minutes",
         description=(
-            "Training starts from the current weights and uses the video that the target was "
-            "created from. The result is kept only if it is better on held-out frames. Half a "
-            "minute of speaking, blinking and turning the head is enough. Training ends by itself "
-            "when it has seen every frame often enough. Ctrl-C ends it earlier and keeps the best "
-            "state; the same command then goes on."
+            "Training starts from the current weights and uses the videos that the target was "
+            "created from, and those that were added. The result is kept only if it is better on "
+            "held-out frames. Half a minute of speaking, blinking and turning the head is enough. "
+            "Training ends by itself when it has seen every frame often enough. Ctrl-C ends it "
+            "earlier and keeps the best state; the same command then goes on."
         ),
-    )
-    train.usage = (
-        "%(prog)s [-h] NAME [--minutes M] [--from VIDEO [VIDEO ...]] [--camera [SOURCE]] "
-        "[--seconds S] [--face N|largest|centre] [--renderer NAME] [--device {auto,cpu,cuda}]"
     )
     train.add_argument("name", metavar="NAME")
     train.add_argument(
@@ -173,19 +198,6 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         metavar="M",
         help="maximum training time in minutes (default: %(default)s)",
     )
-    train.add_argument(
-        "--from",
-        dest="sources",
-        action="extend",
-        nargs="+",
-        type=expanded,
-        default=[],
-        metavar="VIDEO",
-        help="more videos of the same face; they are stored with the target, and replace those "
-        "with the same name",
-    )
-    _add_camera(train, train, "record more of the same face")
-    _add_face(train, None, "as the target was created")
     train.add_argument(
         "--renderer",
         metavar="NAME",

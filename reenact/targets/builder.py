@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,18 +24,17 @@ from reenact.face.geometry import (
     choose_face,
     estimate_pose,
     face_box,
-    region_mask,
     square_to_crop,
     transform_points,
     yaw_sine,
 )
 from reenact.face.segmentation import is_outline
-from reenact.face.topology import OVAL
 from reenact.imaging import invert_affine, limited, resized_square, turned
 from reenact.sources.image_file import CutOut, read_cut_out
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
 from reenact.targets.footage import clip_names, write_footage
+from reenact.targets.likeness import is_alike
 from reenact.targets.manual_landmarks import REQUIRED, Points, check_points, fit_landmarks, is_near
 from reenact.targets.reference_selection import (
     MAX_REFERENCES,
@@ -53,7 +51,7 @@ MAX_PLATE_SIDE_PX: Final = 4096
 _SIDES_PX: Final = (256, 512, 1024)
 """Possible sides of the references; the largest whose detail the first picture holds is used."""
 
-_MAX_VIDEO_SIDE_PX: Final = 512
+MAX_VIDEO_SIDE_PX: Final = 512
 """Largest side of references from a video, of which there are many, and of its footage."""
 
 _MIN_SOURCE_SHARE: Final = 0.75
@@ -64,10 +62,6 @@ _MIN_DETAIL: Final = 0.5
 
 _MAX_TURN_DEG: Final = 40
 """A target all of whose pictures show a face turned by more than this causes a warning."""
-
-_MAX_COLOUR_CHANGE: Final = 24.0
-"""Pictures whose faces, or whose surroundings, differ in their mean colour by more levels cause a
-warning. Frames of a clip differ by up to 23, three of four pairs of people by more than 30."""
 
 _MIN_INSIDE: Final = 0.5
 """Fraction of a hand-placed face that must lie inside the picture."""
@@ -160,12 +154,16 @@ def create_target(
         notes["face"] = face
     target = _assemble(name, material, tracker, notes | dict(metadata or {}))
     _check_turn(target)
-    if len(material) > 1:
-        _check_alike(target)
+    if len(material) > 1 and not is_alike(target):
+        _log.warning(
+            "The pictures of %s differ in light, hair or background, which will change while it is "
+            "shown; use pictures of one person that were taken in one place, one after another.",
+            name,
+        )
     if footage is not None:
         videos = [part for part in material if isinstance(part, VideoFaces)]
         for part, clip in zip(videos, clip_names(part.path for part in videos), strict=True):
-            side_px = min(target.crop_size, _MAX_VIDEO_SIDE_PX)
+            side_px = min(target.crop_size, MAX_VIDEO_SIDE_PX)
             write_footage(part, footage, clip, side_px, tracker)
     return target
 
@@ -222,7 +220,7 @@ def _assemble(
     references = [owners[number] for number in chosen]
 
     first_side = references[0][0].box[2]
-    limit_px = min(size_px, _MAX_VIDEO_SIDE_PX) if from_video else size_px
+    limit_px = min(size_px, MAX_VIDEO_SIDE_PX) if from_video else size_px
     fits = [s for s in _SIDES_PX if s <= limit_px and first_side >= _MIN_SOURCE_SHARE * s]
     side_px = max(fits, default=_SIDES_PX[0])
     crops: dict[int, Image] = {}
@@ -310,53 +308,6 @@ def _check_turn(target: Target) -> None:
             target.name,
             round(turn_deg),
         )
-
-
-def check_added(target: Target, video: VideoFaces, clip: Path) -> None:
-    """Warn if a video seems to show somebody else, or other light, hair or surroundings.
-
-    `clip` is where its crops are stored.
-    """
-    face = video.faces[calmest([face.look for face in video.faces])]
-    side_px = target.crop_size
-    ((_, picture),) = video.pictures([face.number])
-    points = transform_points(face.points, square_to_crop(video.box, side_px))
-    colours = _mean_colours(cut(picture, video.box, side_px), points)
-    if min(_colour_change(colours, one) for one in _colours_of(target)) > _MAX_COLOUR_CHANGE:
-        _log.warning(
-            "%s differs from the pictures of %s in light, hair or background. If it shows somebody "
-            "else, stop, and delete %s to take it out again.",
-            file_name(video.path),
-            target.name,
-            clip,
-        )
-
-
-def _check_alike(target: Target) -> None:
-    """Warn if other light, hair or surroundings would come with another reference."""
-    first, *others = _colours_of(target)
-    if any(_colour_change(first, one) > _MAX_COLOUR_CHANGE for one in others):
-        _log.warning(
-            "The pictures of %s differ in light, hair or background, which will change while it is "
-            "shown; use pictures of one person that were taken in one place, one after another.",
-            target.name,
-        )
-
-
-def _colours_of(target: Target) -> list[Array]:
-    faces = zip(target.references, target.landmarks, strict=True)
-    return [_mean_colours(picture, points) for picture, points in faces]
-
-
-def _colour_change(one: Array, other: Array) -> float:
-    """Return how much the mean colours of faces, or of what is around them, differ, levels."""
-    return float(np.abs(one - other).mean(axis=1).max())
-
-
-def _mean_colours(picture: Image, points: Array) -> Array:
-    """Return the mean colours of the face and of what is around it, (2, 3) levels."""
-    face = region_mask(points, OVAL, len(picture))
-    return np.array([cv2.mean(picture, mask)[:3] for mask in (face, 255 - face)], np.float32)
 
 
 def _in_order(looks: list[Look]) -> list[int]:

@@ -156,5 +156,5 @@ def _read_images(path: Path, every: int, max_frames: int) -> NDArray[np.uint8]:
 def _damaged(path: Path) -> TargetError:
     return TargetError(
         f"The footage {path} is damaged; delete it, and add its video again with "
-        "`reenact target train NAME --from VIDEO`."
+        "`reenact target add NAME --from VIDEO`."
     )

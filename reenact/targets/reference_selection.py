@@ -116,6 +116,25 @@ def choose_references(
     ]
 
 
+def choose_more(known: Sequence[Look], looks: Sequence[Look]) -> list[int]:
+    """Return indices of the looks that show most of what a target's references do not.
+
+    At most so many that there are `MAX_REFERENCES` with those known, each the farthest from all
+    before it. Blurred ones are left out, also if all are, compared with the first reference.
+    """
+    everyone = [*known, *looks]
+    bound = _BLURRED * known[0].sharpness
+    sharp = [look.sharpness >= bound for look in everyone]
+    chosen = farthest_points(
+        np.stack([look.features for look in everyone]),
+        range(len(known)),
+        MAX_REFERENCES - len(known),
+        min_distance=MIN_DIFFERENCE,
+        allowed=np.array(sharp) & (_relative_sharpness(everyone) >= _BLURRED),
+    )
+    return [index - len(known) for index in chosen]
+
+
 def _relative_sharpness(looks: Sequence[Look]) -> NDArray[np.float32]:
     values = np.array([look.sharpness for look in looks], np.float32)
     return np.asarray(values / max(float(np.median(values)), 1e-6), dtype=np.float32)

@@ -153,11 +153,14 @@ def pack_face(target: Target) -> dict[str, bytes]:
 
 
 def unpack(read: Read) -> Target:
-    """Build a target from its pieces. Raises DamagedError if one is damaged or does not fit."""
+    """Build a target from its pieces. Raises DamagedError if one is damaged or does not fit.
+
+    Landmarks beyond the number of references belong to pictures that are just being added.
+    """
     limits = max_bytes()
     description = read_description(read)
     landmarks, neutral, crop_to_plate = _arrays(read(LANDMARKS, limits[LANDMARKS]))
-    if len(landmarks) != description.references:
+    if len(landmarks) < description.references:
         raise DamagedError(
             f"{LANDMARKS} has landmarks for {counted(len(landmarks), 'picture')}; there are "
             f"{description.references}."
@@ -174,7 +177,7 @@ def unpack(read: Read) -> Target:
     target = Target(
         name=description.name,
         references=np.ascontiguousarray(pictures[..., :3]),
-        landmarks=landmarks,
+        landmarks=landmarks[: description.references],
         neutral=neutral,
         plate=np.ascontiguousarray(plate[..., :3]),
         crop_to_plate=crop_to_plate,

@@ -237,7 +237,10 @@ class TargetStore:
 
     def has_one_picture(self, name: str) -> bool:
         """Return True for a target of one picture, in which `place_points` can place points."""
-        return not (self.folder_of(name) / serialization.reference_name(1)).is_file()
+        self.folder_of(name)
+        with contextlib.suppress(TargetError), self._reading(name) as read:
+            return serialization.read_description(read).references == 1
+        return False  # it is damaged
 
     def weights_path(self, name: str) -> Path | None:
         """Return the file of a target's own weights; None if it uses the shipped ones."""
@@ -256,6 +259,25 @@ class TargetStore:
             shutil.copyfile(weights, partial)
         with atomic_write(place / serialization.DESCRIPTION, error=TargetError) as partial:
             partial.write_text(changed.model_dump_json(indent=1), "utf-8")
+
+    def add_references(self, name: str, target: Target) -> None:
+        """Store a target whose first references are those that are stored under this name.
+
+        If the program is killed meanwhile, it has those alone. Raises TargetError if there is no
+        such target, or the others cannot be stored.
+        """
+        place = self.folder_of(name)
+        with self._reading(name) as read:
+            known = serialization.read_description(read).references
+        try:
+            pieces = serialization.pack(target)
+        except DamagedError as error:
+            raise TargetError(f"The pictures cannot be stored: {error}") from error
+        added = map(serialization.reference_name, range(known, len(target.references)))
+        # In this order, each piece is there before one that counts on it is read.
+        for piece in (*added, serialization.LANDMARKS, serialization.DESCRIPTION):
+            with atomic_write(place / piece, error=TargetError) as partial:
+                partial.write_bytes(pieces[piece])
 
     def load_single(self, name: str) -> Target:
         """Return a target of one picture. Raises TargetError if it has several; see `load`."""

@@ -6,20 +6,15 @@ weights before. `reenact evaluate --target-training` calls the same trainers.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from reenact.config import FACE
 from reenact.errors import PluginError, TargetError, counted, quoted
 from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
-from reenact.targets.builder import check_added
-from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
+from reenact.targets.footage import Footage, read_footage
 from reenact.targets.store import FOOTAGE, TargetStore
-from reenact.targets.video_scan import scan_video
-from reenact.types import Tracker
 
 SIZE_PX: Final = 256
 """Side of the pictures that are trained on; the weights serve at every size."""
@@ -124,46 +119,15 @@ def check_footage(footage: Sequence[Footage]) -> None:
     """Raise TargetError if no clip is long enough to train on."""
     if max(map(len, footage), default=0) < MIN_FRAMES:
         raise TargetError(
-            f"There are fewer than {MIN_FRAMES} frames of this target to train on. Use --from "
-            "VIDEO to give half a minute of video in which it speaks, blinks and turns its head."
+            f"There are fewer than {MIN_FRAMES} frames of this target to train on. Add half a "
+            "minute of video in which it speaks, blinks and turns its head: "
+            "`reenact target add NAME --from VIDEO`."
         )
 
 
 def training_folder(store: TargetStore, name: str) -> Path:
     """Return where the training of a target keeps its state and preview."""
     return store.folder_of(name) / _TRAINING
-
-
-def add_footage(
-    store: TargetStore,
-    name: str,
-    videos: Sequence[Path],
-    tracker: Tracker,
-    *,
-    face: str | None = None,
-) -> None:
-    """Add videos of the same face to a target's footage; clips with the same names are replaced.
-
-    `face` chooses one of several as in `builder.create_target`; None: as it was chosen there.
-
-    Raises ReenactError if there is no such target, it is being trained, or a video cannot be read,
-    shows no face in two pictures, or cannot be stored. Nothing is stored unless all can be read.
-    """
-    folder = store.folder_of(name) / FOOTAGE
-    with store.training(name):
-        target = store.load(name)
-        rule = target.metadata.get("face", "") if face is None else face
-        rule = rule if re.fullmatch(FACE, rule) else "largest"
-        scanned = [scan_video(video, tracker, rule) for video in videos]
-        for faces in scanned:
-            if len(faces.faces) < 2:
-                raise TargetError(
-                    f"{faces.path.name} is a photo, or shows the face in a single picture; "
-                    "training needs a video, best of half a minute."
-                )
-        for faces, clip in zip(scanned, clip_names(videos), strict=True):
-            check_added(target, faces, folder / f"{clip}.mp4")
-            write_footage(faces, folder, clip, target.crop_size, tracker)
 
 
 def train_target(
@@ -200,8 +164,8 @@ def train_target(
     if not footage:
         raise TargetError(
             f"{name} was made from {counted(len(target.references), 'photo')}, and training needs "
-            "video: add a video of half a minute with --from VIDEO. "
-            "The shipped weights stay in use."
+            f"video: add one of half a minute with `reenact target add {quoted(name)} --from "
+            "VIDEO`. The shipped weights stay in use."
         )
     own = renderer_of(target)
     if renderer is None:

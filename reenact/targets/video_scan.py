@@ -143,7 +143,7 @@ def scan_video(path: Path, tracker: Tracker, face: str = "largest") -> VideoFace
         )
     first = shot[calmest([face.look for face in shot])]
     box = square([face_box(face.points) for face in shot], first.points)
-    inside = [face for face in shot if _holds(box, face.points)]
+    inside = [face for face in shot if holds(box, face.points)]
     return VideoFaces(path, box, inside or [first], turns)
 
 
@@ -252,6 +252,7 @@ def _longest_shot(path: Path, turns: int, tracker: Tracker, rule: str) -> list[F
     return max(shots, key=len)
 
 
-def _holds(box: Box, points: Array) -> bool:
+def holds(box: Box, points: Array) -> bool:
+    """Return whether a square holds the whole face with these (478, 3) px landmarks."""
     left, top, right, bottom = face_box(points)
     return left > box[0] and top > box[1] and right < box[0] + box[2] and bottom < box[1] + box[2]

@@ -77,7 +77,7 @@ def test_a_name_that_the_encoding_of_stdout_lacks_is_no_failure(
     assert printed.getvalue().startswith(b"????")
 
 
-@pytest.mark.parametrize("command", ["create", "train"])
+@pytest.mark.parametrize("command", ["create", "add"])
 def test_pictures_may_be_named_by_one_option_each(command: str) -> None:
     words = ["target", command, "ada", "--from", "a.png", "b.png", "--from", "c.png"]
     for _ in range(2):
@@ -94,15 +94,6 @@ def test_a_face_is_chosen_by_a_number_or_a_word(capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit):
             build_parser().parse_args([*words, f"--face={face}"])
         assert f"{face} is neither largest nor centre nor a number" in capsys.readouterr().err
-
-
-def test_a_face_is_chosen_for_new_videos_only(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["target", "train", "ada"]
-    assert build_parser().parse_args(words).face is None
-    assert build_parser().parse_args([*words, "--face", "1"]).face == "1"
-    TargetStore().create(replace(portrait_target(), name="ada"))
-    assert main([*words, "--face", "1"]) == 2
-    assert "--face is for new videos" in capsys.readouterr().err
 
 
 def test_a_face_of_a_group_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +131,7 @@ def test_settings_are_kept_with_a_target(capsys: pytest.CaptureFixture[str]) -> 
     assert "built in" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["create", "train"])
+@pytest.mark.parametrize("command", ["create", "add"])
 def test_the_usage_writes_the_name_where_it_is_understood(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

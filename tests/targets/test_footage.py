@@ -17,10 +17,10 @@ import pytest
 from reenact.errors import SourceError, TargetError
 from reenact.evaluation.clips import find_clips, read_clip
 from reenact.targets import footage as footage_module
+from reenact.targets.additions import add_videos
 from reenact.targets.builder import create_target
 from reenact.targets.footage import clip_names, read_footage, write_footage
 from reenact.targets.store import FOOTAGE, TargetStore
-from reenact.targets.target_training import add_footage
 from reenact.targets.video_scan import scan_video
 from reenact.training.deformation_transfer import load_motions
 from reenact.types import Frame, Image, Landmarks, Tracker
@@ -75,40 +75,9 @@ def test_videos_of_one_name_each_keep_their_clip(tmp_path: Path, tracker: Tracke
     assert clips == {"IMG_1": 3, "IMG_1-2": 5}
     store = TargetStore(tmp_path / "targets")
     store.create(replace(portrait_target(), name="me"))
-    add_footage(store, "me", paths, tracker)
+    add_videos(store, "me", paths, tracker)
     stored = read_footage(store.folder_of("me") / FOOTAGE, 256)
     assert sorted(len(clip) for clip in stored) == [3, 5]
-
-
-def test_a_photo_is_refused_before_any_video_is_stored(tmp_path: Path, tracker: Tracker) -> None:
-    video = write_clip(tmp_path / "roll.mp4", 3, picture=rolling)
-    photo = write_jpeg(tmp_path / "anna.jpg", astronaut())
-    store = TargetStore(tmp_path / "targets")
-    store.create(replace(portrait_target(), name="me"))
-    with pytest.raises(TargetError, match=r"^anna\.jpg is a photo.* needs a video"):
-        add_footage(store, "me", [video, photo], tracker)
-    assert not (store.folder_of("me") / FOOTAGE).exists()
-
-
-@pytest.mark.parametrize(("light", "told"), [(0.9, False), (0.6, True)])
-def test_a_video_unlike_the_target_is_told(
-    light: float,
-    told: bool,
-    tmp_path: Path,
-    tracker: Tracker,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Another person's, or one in another light."""
-    dimmed = (astronaut() * light).astype(np.uint8)
-    video = write_clip(tmp_path / "day2.mp4", 3, size=(512, 512), picture=lambda _: dimmed)
-    photo = write_jpeg(tmp_path / "anna.jpg", astronaut())
-    store = TargetStore(tmp_path / "targets")
-    store.create(create_target("me", [photo], tracker))
-    add_footage(store, "me", [video], tracker)
-    assert ("day2.mp4 differs from the pictures of me" in caplog.text) == told
-    clip = store.folder_of("me") / FOOTAGE / "day2.mp4"
-    assert clip.is_file()
-    assert (f"delete {clip} to take it out" in caplog.text) == told
 
 
 def test_clip_names_differ_even_where_case_is_ignored() -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from reenact.errors import TargetError
+from reenact.targets.additions import add_videos
 from reenact.targets.builder import create_target
 from reenact.targets.footage import read_footage
 from reenact.targets.store import FOOTAGE, TargetStore
-from reenact.targets.target_training import add_footage
 from reenact.types import Array, Image, Tracker
 from support.clips import write_clip
 from support.portraits import NOSE_PX, astronaut, nose_on_plate, on_canvas, write_jpeg
@@ -108,7 +108,7 @@ def test_videos_that_are_added_show_the_face_that_was_chosen_at_first(
         ("largest", "0", True),
         ("odd", None, False),
     ):
-        add_footage(store, name, [path], tracker, face=face)
+        add_videos(store, name, [path], tracker, face=face)
         (clip,) = read_footage(store.folder_of(name) / FOOTAGE, 256)
         assert (clip.images[0, 64:192, 64:192].mean() < 90) == is_left
 

@@ -433,6 +433,24 @@ def test_a_process_that_dies_while_weights_are_attached_leaves_a_target_that_ope
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_dies_while_references_are_added_leaves_the_old_or_the_new_ones(
+    store: TargetStore, target: Target
+) -> None:
+    one = replace(target, references=target.references[:1], landmarks=target.landmarks[:1])
+    store.create(one)
+    counts = []
+    for _ in killed_at_each_line(lambda: store.add_references("somebody", target), STORE_FILES):
+        found = store.load("somebody")
+        counts.append(len(found.references))
+        assert same_target(found, one if counts[-1] == 1 else target)
+        assert store.has_one_picture("somebody") == (counts[-1] == 1)
+        store.remove("somebody")
+        store.create(one)
+    assert set(counts) == {1, 3}
+    assert counts == sorted(counts)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_process_that_dies_while_a_target_is_removed_leaves_it_whole_or_gone(
     store: TargetStore, small: Target
 ) -> None:

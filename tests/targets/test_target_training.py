@@ -19,10 +19,10 @@ from reenact.cli.main import main
 from reenact.errors import TargetError
 from reenact.models.weights import read_header, save_model
 from reenact.targets import target_training
+from reenact.targets.additions import add_videos
 from reenact.targets.store import TargetStore
 from reenact.targets.target_training import (
     TrainingOutcome,
-    add_footage,
     preview_path,
     summary,
     train_target,
@@ -129,7 +129,7 @@ def test_a_target_is_trained_once_at_a_time(
 
     def train_again(preview: Path) -> None:
         with refused:
-            add_footage(store, "me", [], FakeTracker(None))
+            add_videos(store, "me", [], FakeTracker(None))
 
     train_briefly(store, monkeypatch, steps=1, begun=train_again)
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_trained_is_told_what_helps(
 ) -> None:
     assert main(["target", "train", "photo"]) == 2
     told = capsys.readouterr()
-    assert "a video of half a minute" in told.err
+    assert "add one of half a minute with `reenact target add photo --from VIDEO`" in told.err
     assert not told.out, "announces a training that never started"
     images, landmarks = moving_portrait()
     write_clip(tmp_path, "short", images[:9], landmarks[:9])
@@ -193,6 +193,7 @@ def test_what_cannot_be_trained_is_told_what_helps(
     assert main(["target", "train", "short"]) == 2
     told = capsys.readouterr()
     assert "fewer than 24 frames" in told.err
+    assert "`reenact target add NAME --from VIDEO`" in told.err
     assert not told.out, "announces a training that never started"
     weights = store.weights_path("me")
     assert weights is not None
