@@ -77,6 +77,8 @@ def add(arguments: Namespace) -> None:
         with closing(still_tracker()) as tracker:
             added = add_videos(store, arguments.name, videos, tracker, face=arguments.face)
     print(summary(arguments.name, added))
+    if added:
+        print("Where it is shown, choose it again.")
 
 
 def train(arguments: Namespace) -> int:

@@ -85,6 +85,14 @@ class CreateBody(Body):
     consent: Literal[True] = Field(description="the user confirms that the face may be used")
 
 
+class AddBody(Body):
+    """Videos of a target's face."""
+
+    uploads: list[str] = Field(
+        min_length=1, max_length=32, description="identifiers from POST /api/uploads"
+    )
+
+
 class TakeBody(Body):
     """A recording of the camera."""
 
@@ -443,6 +451,13 @@ ENDPOINTS: Final = (
         "Forget a target's own settings; what is shown changes when it is chosen again",
         lambda s, p, b: _forget_settings(s, p["name"]),
         NoBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/targets/{name}/videos",
+        "Add uploaded videos of its face to a target; returns the number of the job",
+        lambda s, p, b: s.gallery.add(p["name"], b.uploads).number,
+        AddBody,
     ),
     Endpoint(
         "POST",

@@ -1,4 +1,4 @@
-"""The targets on the page: pictures, creating, renaming, removing with undo, training."""
+"""The targets on the page: pictures, creating, adding to, renaming, removing, training."""
 
 from __future__ import annotations
 
@@ -163,6 +163,34 @@ class Gallery:
         self.changes += 1
         return " ".join([f"{name} is ready.", *warnings])
 
+    def add(self, name: str, uploads: Sequence[str]) -> Job:
+        """Start adding uploaded videos of the same face to a target.
+
+        Raises TargetError: there is no such target, it is being trained, or a file is unknown or in
+        use.
+        """
+        self._check_not_trained(name)
+        self.store.check_idle(name)
+        paths = self._uploads.claim(uploads)
+
+        def work(job: Job) -> str:
+            try:
+                return self._add(job, paths)
+            finally:
+                self._uploads.forget(uploads)
+
+        return self._jobs.start("add", name, work)
+
+    def _add(self, job: Job, paths: Sequence[Path]) -> str:
+        from reenact.targets.additions import add_videos, summary
+        from reenact.targets.library import still_tracker
+
+        job.step = "Finding the face"
+        with closing(still_tracker()) as tracker, collected_warnings() as warnings:
+            added = add_videos(self.store, job.target, paths, tracker)
+        self.changes += 1
+        return " ".join([summary(job.target, added), *warnings])
+
     def rename(self, name: str, new: str) -> None:
         """Rename a target. Raises TargetError, for instance while it is being trained."""
         self._check_not_trained(name)
@@ -233,7 +261,7 @@ class Gallery:
             TargetError: there is no such target, it has no video, or a training is running.
         """
         if "footage" not in self.store.irreplaceable_parts(name):
-            raise TargetError(f"{name} has no video to train on; make it again from a video.")
+            raise TargetError(f"{name} has no video to train on; add one first.")
         if self._jobs.running("train") is not None:
             raise TargetError("A target is already being trained; wait until that has ended.")
         return self._jobs.start("train", name, lambda job: self._train(job, minutes, device))

@@ -28,7 +28,7 @@ class Job:
 
     Attributes:
         number: its number.
-        kind: "create", "switch" or "train".
+        kind: "create", "add", "switch" or "train".
         target: name of the target.
         state: "running", "done" or "failed".
         step: the current step, in a few words.

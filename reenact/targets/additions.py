@@ -89,12 +89,10 @@ def add_videos(
 
 
 def summary(name: str, added: int) -> str:
-    """Return what the number of new references means, in a sentence."""
+    """Return what the number of new references means, in a sentence or two."""
     if added:
-        return (
-            f"{name} has {counted(added, 'new reference picture')}; where it is shown, choose it "
-            "again. It can also be trained on the video."
-        )
+        new = counted(added, "new reference picture")
+        return f"{name} has {new}. It can also be trained on the video."
     return f"{name} keeps its reference pictures, and can be trained on the video."
 
 

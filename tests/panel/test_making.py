@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -93,6 +94,31 @@ def test_a_refused_target_takes_no_file_from_another_that_is_being_made(
     assert "already a target" in make(panel, "Zoë", second)
     assert ended(panel, make(panel, "anna", second)).result == "anna is ready."
     assert panel.studio.gallery.store.list() == ("Zoë", "anna")
+    assert not list(panel.studio.uploads.folder.iterdir())
+
+
+def test_uploaded_videos_are_added_to_a_target_and_forgotten(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = list[bytes]()
+
+    def add(store: TargetStore, name: str, videos: Sequence[Path], _: object) -> int:
+        with store.training(name):
+            given.extend(video.read_bytes() for video in videos)
+        logging.getLogger("reenact.targets.additions").warning("It is dark.")
+        return 13
+
+    monkeypatch.setattr("reenact.targets.additions.add_videos", add)
+    panel.studio.gallery.store.create(replace(SMALL, name="anna"))
+    uploads = [panel.upload(content, "video/mp4") for content in (b"first", b"second")]
+    assert "no target 'ben'" in panel.call("POST", "/api/targets/ben/videos", uploads=uploads)
+    before = panel.studio.gallery.changes
+    number = panel.call("POST", "/api/targets/anna/videos", uploads=uploads)
+    told = ended(panel, number).result
+    assert told.startswith("anna has 13 new reference pictures.")
+    assert told.endswith("It is dark.")
+    assert given == [b"first", b"second"]
+    assert panel.studio.gallery.changes > before
     assert not list(panel.studio.uploads.folder.iterdir())
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, call
 
 import cv2
 import numpy as np
@@ -105,6 +106,23 @@ def test_settings_are_kept_with_a_target_and_forgotten(page: Page, panel: Panel)
     menu(page, "anna", "Forget its settings")
     until(lambda: panel.studio.settings().fusion.mouth == 1.0, 60.0)
     assert own_settings(store, "anna") == {}
+
+
+def test_a_video_is_added_to_the_target_that_is_shown_which_is_drawn_anew(
+    page: Page, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reenact.targets.additions.add_videos", lambda *_: 7)
+    page.begin()
+    controls = panel.studio.running()
+    page.tab.locator('[data-name="anna"]').click()
+    page.tab.locator('[data-name="anna"].chosen:not(.waiting)').wait_for()
+    switched = Mock(return_value=True)
+    monkeypatch.setattr(controls, "switch_target", switched)
+    with page.tab.expect_file_chooser() as chooser:
+        menu(page, "anna", "Add a video")
+    chooser.value.set_files({"name": "anna.mp4", "mimeType": "video/mp4", "buffer": b"video"})
+    page.tab.get_by_text("anna has 7 new reference pictures").wait_for()
+    until(lambda: switched.call_args_list == [call("anna")], 60.0)
 
 
 def test_a_click_counts_on_a_card_that_an_older_state_still_marks(page: Page) -> None:

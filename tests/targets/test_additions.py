@@ -166,7 +166,9 @@ def test_the_command_tells_what_is_new(
     words = ["target", "add", "me", "--from", str(video)]
     capsys.readouterr()
     assert main(words) == 0
-    assert "new reference pictures; where it is shown, choose it again" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "new reference pictures. It can also be trained" in told
+    assert "Where it is shown, choose it again." in told
     assert main(words) == 0
     assert capsys.readouterr().out.startswith("me keeps its reference pictures")
     assert main(["target", "add", "robin", "--from", str(video)]) == 2

@@ -1,4 +1,4 @@
-// Tells how creations and trainings have ended, whichever tab is open.
+// Tells how creations, additions and trainings have ended, whichever tab is open.
 
 import { attempt } from "./api.js";
 import { toast } from "./dom.js";
@@ -11,8 +11,9 @@ export class JobNews {
     for (const job of ended.filter((one) => !this.told.has(one.number))) {
       this.told.add(job.number);
       const done = job.state === "done";
-      // A target that is shown is drawn anew, by the weights that it has learned.
-      if (job.kind === "train" && done && job.target === session?.target) {
+      // A target that is shown is drawn anew, from its new pictures or by what it has learned.
+      const changed = job.kind === "train" || job.kind === "add";
+      if (changed && done && job.target === session?.target) {
         attempt("POST", "target", { name: job.target });
       }
       if (job.kind !== "switch" || !done) toast(job.result, { bad: !done });

@@ -120,6 +120,14 @@ export class TargetGallery {
 
   menu(one) {
     const path = `targets/${encodeURIComponent(one.name)}`;
+    const videos = h("input.hidden", {
+      type: "file",
+      multiple: true,
+      accept: "video/*",
+      tabIndex: -1,
+      "aria-label": T.targets.extendHelp,
+      onchange: () => (this.extend(path, [...videos.files]), (videos.value = "")),
+    });
     const item = (text, onclick) =>
       h("button.quiet", { type: "button", onclick: () => ((menu.open = false), onclick()) }, text);
     const menu = h(
@@ -131,6 +139,7 @@ export class TargetGallery {
         one.one_picture && item(T.targets.place, () => this.place(one.name, path)),
         item(T.targets.keep, () => this.keep(one.name, path)),
         one.own && item(T.targets.forget, () => this.forget(one.name, path)),
+        item(T.targets.extend, () => videos.click()),
         one.footage && item(T.targets.train, () => attempt("POST", `${path}/train`, { minutes: 10 })),
         h(
           "a.button.quiet",
@@ -139,9 +148,10 @@ export class TargetGallery {
         ),
         item(T.targets.remove, () => this.remove(one, path)),
       ),
+      videos,
     );
     const summary = menu.firstChild;
-    const items = menu.lastChild;
+    const items = menu.children[1];
     menu.addEventListener("toggle", () => {
       if (!menu.open) return;
       items.style.right = "";
@@ -222,6 +232,12 @@ export class TargetGallery {
     if (uploads) {
       await attempt("POST", "targets", { name, uploads, face: face.value, consent: true });
     }
+  }
+
+  /** Add videos of its face to a target. */
+  async extend(path, files) {
+    const uploads = files.length && (await this.sendAll(files));
+    if (uploads) await attempt("POST", `${path}/videos`, { uploads });
   }
 
   /** Make a target of a recording of the camera. */

@@ -131,6 +131,8 @@ export const T = {
     more: (name) => `More for ${name}`,
     rename: "Rename …",
     remove: "Remove",
+    extend: "Add a video …",
+    extendHelp: "Videos of the same face",
     train: "Train for ten minutes",
     exported: "Export",
     removed: (name) => `${name} was removed.`,
