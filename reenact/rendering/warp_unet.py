@@ -109,7 +109,8 @@ class WarpUNetRenderer:
                 (image, hidden_in(image, _mirrored_beyond(target, person)))
                 for image, person in closed
             )
-        rows = zip(closed, target.landmarks, reference_bodies(target), filled, strict=True)
+        bodies = reference_bodies(target)
+        rows = zip(closed, target.landmarks, bodies, filled, strict=True)
         references = [
             Reference.of(*layers, points, side_px, body, filled=behind, on_white=own)
             for layers, points, body, behind in rows
@@ -120,7 +121,7 @@ class WarpUNetRenderer:
         self._painter = lru_cache(maxsize=2)(
             lambda number: Painter(references[number], fade, inside)
         )
-        self._seen = SeenFaces(landmarks)
+        self._seen = SeenFaces(landmarks, bodies, side_px)
         self.reset()
 
     def reset(self) -> None:
@@ -134,7 +135,7 @@ class WarpUNetRenderer:
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
         landmarks = transform_points(drive.landmarks, self._to_network)
-        self._number = number = self._choose(landmarks, drive.dt_s)
+        self._number = number = self._choose(landmarks, drive.body, drive.dt_s)
         self._corner = follow_box(self._corner, landmarks, self._side_px)
         pose = estimate_pose(landmarks)
         self._hair = pose if self._hair is None else steadied(self._hair, pose)
@@ -186,12 +187,12 @@ class WarpUNetRenderer:
         add_residual(picture, residual, self._corner, zoom, grey=painter.grey)
         return picture
 
-    def _choose(self, landmarks: Array, dt_s: float) -> int:
+    def _choose(self, landmarks: Array, body: Body, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""
         if len(self._seen) == 1:
             return 0
         if self._fading_from is None:
-            distances = self._seen.distances(landmarks)
+            distances = self._seen.distances(landmarks, body)
             nearest = int(distances.argmin())
             if self._chosen is None:
                 self._chosen = nearest

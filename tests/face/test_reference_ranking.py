@@ -5,7 +5,7 @@ import numpy as np
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer
-from reenact.types import Array
+from reenact.types import Array, Body, MovedPart
 from support.faces import opened_mouth, portrait_target, turned
 
 
@@ -42,6 +42,31 @@ def test_a_turned_or_talking_face_is_farther_than_a_moved_or_larger_one() -> Non
     assert aside < 0.005
     assert sideways > 0.01
     assert opened > 0.01
+
+
+def with_torso(down: float, share: float = 1.0) -> Body:
+    """Return a body whose torso is lower, in sides of the crop."""
+    return Body(MovedPart(np.array([[1, 0, 0], [0, 1, down]], np.float32), share))
+
+
+def test_a_picture_whose_body_has_to_rise_is_farther() -> None:
+    """One whose body sinks is not, and one whose body is unknown counts as at rest."""
+    points = portrait_target().neutral
+    bodies = [with_torso(0.05), with_torso(0.0), Body(), with_torso(-0.05)]
+    seen = SeenFaces(np.repeat(points[None], 4, axis=0), bodies, 256)
+    assert seen.distances(points).max() < 1e-4
+    low, calm, unknown, high = seen.distances(points, with_torso(0.0))
+    assert low > 0.008
+    assert max(calm, unknown, high) < 1e-4
+    assert np.allclose(seen.distances(points, with_torso(0.0, share=0.5))[0], low / 2, atol=1e-5)
+    assert seen.distances(points, with_torso(0.05)).max() < 1e-4
+
+
+def test_a_low_body_counts_less_than_a_mouth_that_has_to_be_opened() -> None:
+    points = portrait_target().neutral
+    talking = opened_mouth(points, 16)
+    seen = SeenFaces(np.stack([points, talking]), [Body(), with_torso(0.03)], 256)
+    assert seen.distances(talking, with_torso(0.0)).argmin() == 1
 
 
 def test_the_nearest_is_the_most_alike() -> None:

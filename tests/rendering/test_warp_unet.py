@@ -51,7 +51,7 @@ from reenact.targets.library import open_target
 from reenact.targets.surroundings import with_surroundings
 from reenact.training.augmentation import Pair
 from reenact.training.warp_unet import collate
-from reenact.types import Array, Image, Renderer, Target
+from reenact.types import Array, Body, Image, MovedPart, Renderer, Target
 from support.faces import difference, drive, opened_mouth, portrait_target, turned
 
 
@@ -167,6 +167,26 @@ def test_the_nearest_reference_is_faded_to() -> None:
         between = before + share * (pictures[-1].astype(np.float32) - before)
         assert difference(between, pictures[number]) < 1
     assert difference(before, pictures[-1]) > 3, "the fade must have something to show"
+
+
+def test_of_like_references_one_whose_body_need_not_rise_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = portrait_target()
+    rest, lower = (
+        Body(MovedPart(np.array([[1, 0, 0], [0, 1, down]], np.float32))) for down in (0, 0.1)
+    )
+    darker = np.stack([target.references[0], target.references[0] // 2])
+    two = dataclasses.replace(
+        target, references=darker, landmarks=np.repeat(target.landmarks, 2, axis=0)
+    )
+    acted = dataclasses.replace(drive(target.neutral), body=rest)
+    for bodies, is_dark in ([rest, lower], False), ([lower, rest], True):
+        monkeypatch.setattr(
+            "reenact.rendering.warp_unet.reference_bodies", lambda _, bodies=bodies: bodies
+        )
+        picture = opened("warp_unet", two).render(acted)
+        assert (picture.mean() < 0.7 * darker[0].mean()) == is_dark
 
 
 def test_the_cut_out_is_faded_like_the_picture() -> None:
