@@ -169,24 +169,19 @@ def test_the_nearest_reference_is_faded_to() -> None:
     assert difference(before, pictures[-1]) > 3, "the fade must have something to show"
 
 
-def test_of_like_references_one_whose_body_need_not_rise_is_drawn(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    target = portrait_target()
-    rest, lower = (
-        Body(MovedPart(np.array([[1, 0, 0], [0, 1, down]], np.float32))) for down in (0, 0.1)
-    )
-    darker = np.stack([target.references[0], target.references[0] // 2])
-    two = dataclasses.replace(
-        target, references=darker, landmarks=np.repeat(target.landmarks, 2, axis=0)
-    )
+def test_the_reference_whose_body_need_not_rise_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, place = portrait_target(), "reenact.rendering.warp_unet.reference_bodies"
+    moved = np.array([[[1, 0, 0], [0, 1, down]] for down in (0, 0.1)], np.float32)
+    rest, lower = (Body(MovedPart(motion)) for motion in moved)
+    both = np.stack([target.references[0], target.references[0] // 2])
+    points = np.repeat(target.landmarks, 2, axis=0)
     acted = dataclasses.replace(drive(target.neutral), body=rest)
     for bodies, is_dark in ([rest, lower], False), ([lower, rest], True):
-        monkeypatch.setattr(
-            "reenact.rendering.warp_unet.reference_bodies", lambda _, bodies=bodies: bodies
+        monkeypatch.setattr(place, lambda _, bodies=bodies: bodies)
+        renderer = opened(
+            "warp_unet", dataclasses.replace(target, references=both, landmarks=points)
         )
-        picture = opened("warp_unet", two).render(acted)
-        assert (picture.mean() < 0.7 * darker[0].mean()) == is_dark
+        assert (renderer.render(acted).mean() < 0.7 * both[0].mean()) == is_dark
 
 
 def test_the_cut_out_is_faded_like_the_picture() -> None:

@@ -228,7 +228,7 @@ HARM: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "a pickle": (lambda p: p.update({"landmarks.npy": b"x"}), "does not belong"),
     "a missing piece": (lambda p: p.pop("reference_1.png"), "reference_1.png is missing"),
     "too many references": (described(references=17), "references"),
-    "fewer landmarks": (described(references=2), "landmarks"),
+    "fewer landmarks": (arrays(landmarks=np.full((2, 478, 3), 9)), "landmarks for 2 pictures"),
     "an unknown field": (described(command="rm"), "command"),
     "weights that lie elsewhere": (described(weights="/etc/passwd"), "weights"),
     "weights that are missing": (described(weights="weights.safetensors"), "weights"),
