@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.aperture import LEFT_EYE, RIGHT_EYE, Opening
+from reenact.face.aperture import Opening
 from reenact.face.geometry import region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.imaging import blend_in
 from reenact.models.warp_unet_inputs import IRIS_FLOW, WHITES_FLOW, MapChannel
 from reenact.rendering.mesh_warp import enlarged_box, positions, warp_image
-from reenact.rendering.openings import EYES, LID_LOOPS, MIN_PX, iris_radius
+from reenact.rendering.openings import CREASES, EYES, LID_LOOPS, MIN_PX, iris_radius
 from reenact.types import Array, Image
 
 _BESIDE: Final = (1.3, 1.6)
@@ -37,11 +37,36 @@ _INPAINT_RADIUS_PX: Final = 3
 _SHUT: Final = EYE_RIGHT, EYE_LEFT, LIPS_INNER
 """Outlines of the openings."""
 
-_LASH_LINE: Final = 0.15
-"""Share of an eye's opening, below its upper edge, that is the dark line of its lashes."""
+_LID_ROWS: Final = 32
+"""Rows in which an upper lid is divided."""
 
-_MAX_LASH_LINE: Final = 0.1
-"""Maximum height of that line, as a share of half the eye's width. Drawn eyes open wider."""
+_LID_BLUR: Final = 0.12
+"""Blur of what replaces its dark parts, along the lid, as a share of the eye's width."""
+
+_BARE: Final = 0.6
+"""How far these become as bright as the lid above them. All of it would be pale."""
+
+_LASH_ROOTS: Final = -0.1, 0.03
+"""Where the darkest px of the lashes are sought, from the lid's edge, as shares of half the eye's
+width."""
+
+_LINE_BLUR: Final = 0.05
+"""Blur of the line of the lashes along the lid, as a share of the eye's width."""
+
+_LINE_ABOVE: Final = 0.18
+"""Height, as a share of half the eye's width, within which the lid darkens towards that line."""
+
+_MAX_LINE: Final = 0.9
+"""Maximum height, likewise, within which it ends below the edge. Drawn eyes open wider."""
+
+_INSET: Final = 0.08
+"""Height, likewise, above the edge that may show the white of the eye."""
+
+_BELOW: Final = 0.08
+"""Height, likewise, of the lower lid's rim, over which the shut lid passes into it."""
+
+_TO_CORNER: Final = 3
+"""A shut lid passes into the corners over 1 / 3 of half the eye's width."""
 
 _LASH_WIDTH: Final = 0.13
 """Most of the width of lashes on a lid that are removed, as a share of the eye's."""
@@ -80,30 +105,72 @@ is not."""
 
 
 def shut_copy(picture: Image, landmarks: Array) -> Image:
-    """Return a picture, uint8 (S, S, 3), whose eyes and mouth are shut.
+    """Return a picture, uint8 (S, S, 3), whose eyes and mouth are shut, and whose lids are bare.
 
-    They are inpainted from lids and lips (Telea 2004). The line of the lashes is kept where it is
-    darker, or the white below it would glint between shut lids. Lashes of an open eye that stand on
-    its lid, which would point upwards on a shut one, are not.
+    They are inpainted from lids and lips (Telea 2004). Over an eye comes its upper lid, from which
+    lashes are removed: those of an open eye would point upwards from a lid that comes down.
     """
-    below = landmarks.copy()
-    for upper, lower in (RIGHT_EYE, LEFT_EYE):
-        gaps = landmarks[lower] - landmarks[upper]
-        most = _MAX_LASH_LINE / 2 * math.dist(landmarks[upper[0]], landmarks[upper[-1]])
-        heights = np.linalg.norm(gaps, axis=1, keepdims=True)
-        below[upper] += gaps * np.minimum(_LASH_LINE, most / np.maximum(heights, 1e-6))
-    opened, below_lashes = (
-        np.maximum.reduce([region_mask(face, part, len(picture)) for part in _SHUT])
-        for face in (landmarks, below)
-    )
-    filled = np.asarray(
+    opened = np.maximum.reduce([region_mask(landmarks, part, len(picture)) for part in _SHUT])
+    result = np.asarray(
         cv2.inpaint(picture, opened, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8
     )
-    cv2.copyTo(cv2.min(filled, picture), cv2.subtract(opened, below_lashes), filled)
-    for loop, (upper, _) in zip(LID_LOOPS, (RIGHT_EYE, LEFT_EYE), strict=True):
-        lid = region_mask(landmarks, loop, len(picture)) * np.float32(1 / 255)
-        filled = _without_lashes(filled, lid, landmarks[upper[-1], :2] - landmarks[upper[0], :2])
-    return filled
+    for eye, ((upper, _), _) in enumerate(EYES):
+        lid = region_mask(landmarks, LID_LOOPS[eye], len(picture)) * np.float32(1 / 255)
+        result = _without_lashes(result, lid, landmarks[upper[-1], :2] - landmarks[upper[0], :2])
+        _close_eye(result, picture, landmarks, eye)
+    return result
+
+
+def _close_eye(picture: Image, photo: Image, landmarks: Array, eye: int) -> None:
+    """Draw a shut lid over an eye, from the crease to the lower lid; in place.
+
+    A lid does not become darker towards its lashes, so that the paint and shadow along them are not
+    stretched over it. Their darkest px are the line of the lashes.
+
+    Args:
+        picture: uint8 (S, S, 3), without lashes on its lids.
+        photo: likewise, with them.
+        landmarks: (478, 3) px.
+        eye: index into `EYES`.
+    """
+    opening = Opening(landmarks, EYES[eye][0])
+    reach, crease = opening.reach, opening.edge(landmarks[CREASES[eye], :2])
+    columns = max(math.ceil(2 * reach), 8)
+    ends = np.linspace(-reach, reach, columns)
+    top, edge = np.interp(ends, *crease), opening.upper(ends)
+    inner = edge - _INSET * reach
+    depth = np.linspace(0, 1, _LID_ROWS)[:, None]
+    strip = _sampled(picture, opening, *np.broadcast_arrays(ends, top + depth * (inner - top)))
+    strip = cv2.GaussianBlur(strip, (0, 0), _LID_BLUR * columns, sigmaY=1)
+    strip += _BARE * (np.maximum.accumulate(strip, axis=0) - strip)
+    across = edge + reach * np.linspace(*_LASH_ROOTS, 9)[:, None]
+    lashes = _sampled(photo, opening, *np.broadcast_arrays(ends, across)).min(axis=0, keepdims=True)
+    lashes = cv2.GaussianBlur(lashes, (0, 0), _LINE_BLUR * columns, sigmaY=1)
+
+    around = landmarks[[*CREASES[eye], *EYES[eye][0][1]], :2]
+    first = np.clip(around.min(axis=0) - 1, 0, len(picture) - 1).astype(int)
+    last = (around.max(axis=0) + 1 + _BELOW * reach).astype(int)
+    box = picture[first[1] : last[1] + 1, first[0] : last[0] + 1]
+    rows, line = np.mgrid[: box.shape[0], : box.shape[1]]
+    places = (np.dstack([line, rows]).reshape(-1, 2) + first).astype(np.float32)
+    along, across = opening.measure(places).T.reshape(2, *rows.shape)
+    column = ((along / reach + 1) / 2 * (columns - 1)).astype(np.float32)
+    top, edge, low = np.interp(along, *crease), opening.upper(along), opening.lower(along)
+    row = (across - top) / np.maximum(edge - _INSET * reach - top, MIN_PX) * (_LID_ROWS - 1)
+    lid, lashes = (
+        cv2.remap(part, column, at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for part, at in ((strip, row.astype(np.float32)), (lashes, np.zeros_like(column)))
+    )
+    own, inside = box.astype(np.float32), across > edge - _INSET * reach
+    soft_px = max(2 * _LASH_BLUR * reach, 0.5)
+    lid = own + np.maximum(_lost(lid - own, soft_px), inside)[..., None] * (lid - own)
+    above = np.clip(1 + (across - edge) / (_LINE_ABOVE * reach), 0, 1) ** 3
+    height = np.minimum(low - edge, _MAX_LINE * reach)
+    below = np.clip(1 - (across - edge) / np.maximum(height, MIN_PX), 0, 1)
+    lid += (above * below)[..., None] * (np.minimum(lashes, lid) - lid)
+    share = np.clip(across - top, 0, 1) * np.clip(1 - (across - low) / (_BELOW * reach), 0, 1)
+    share *= np.clip(_TO_CORNER * (1 - np.abs(along) / reach), 0, 1)
+    box[:] = own + share[..., None] * (lid - own)
 
 
 def mirrored_picture(picture: Image, gains: Array) -> Image:
@@ -326,10 +393,14 @@ def _without_lashes(picture: Image, lid: Array, along: Array) -> Image:
     cv2.line(line, (middle - x, middle - y), (middle + x, middle + y), (1,))
     bare = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, line)
     soft_px = max(_LASH_BLUR * width, 0.5)
-    lost = cv2.subtract(bare, picture).max(axis=2).astype(np.float32)
-    dark = cv2.GaussianBlur(cv2.dilate(lost, _AROUND), (0, 0), soft_px)
-    low, high = _LASH_LEVELS
-    share = np.clip((dark - low) / (high - low), 0, 1)
+    share = _lost(cv2.subtract(bare, picture).astype(np.float32), soft_px)
     share *= cv2.GaussianBlur(cv2.dilate(lid, _AROUND), (0, 0), soft_px)
     bare = cv2.GaussianBlur(bare, (0, 0), soft_px)
     return np.asarray(cv2.blendLinear(bare, picture, share, 1 - share), np.uint8)
+
+
+def _lost(darker: Array, soft_px: float) -> Array:
+    """Return where lashes are, 0 to 1, by how much darker a lid is than without, (H, W, 3)."""
+    lost = cv2.GaussianBlur(cv2.dilate(darker.max(axis=2), _AROUND), (0, 0), soft_px)
+    low, high = _LASH_LEVELS
+    return np.asarray(np.clip((lost - low) / (high - low), 0, 1), np.float32)

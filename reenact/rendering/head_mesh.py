@@ -307,11 +307,12 @@ def _fill_openings(
         sources, distance = driven.iris(places)
         share = opening[cells] * np.float32(trust / 255) * on_iris(distance)
         _blend_flow(maps, cells, (sources - places) * to_flow, share)
+        if lowered := driven.lowered():
+            lid = cv2.subtract(region_mask(points, lid_loop, side), opening)
+            maps[..., MapChannel.SHUT_LIDS] += lid * np.float32(lowered / 255)
         if trust < 1:
-            lid = region_mask(points, lid_loop, side)
             closed = np.float32((1 - trust) / 255)
             maps[..., MapChannel.SHUT] += opening * closed
-            maps[..., MapChannel.SHUT_LIDS] += lid * closed
             around = np.asarray(cv2.dilate(opening, _AROUND_LIDS), np.uint8)
             cells, places = _covered(around, size_px)
             sources, weight = driven.between_lids(places, size_px / side)

@@ -382,7 +382,7 @@ def _draw_shut(
         drive: (478, 3) driven landmarks, in the network's px.
     """
     is_open = reference.teeth_end is not None
-    if not (is_open or maps[..., MapChannel.SHUT].any()):
+    if not (is_open or maps[..., MapChannel.SHUT].any() or maps[..., MapChannel.SHUT_LIDS].any()):
         return
     closed = np.asarray(cv2.dilate(maps[..., MapChannel.SHUT], _AROUND), np.float32)
     closed = np.maximum(closed, maps[..., MapChannel.SHUT_LIDS])

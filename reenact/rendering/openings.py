@@ -79,14 +79,24 @@ _LIMBUS_BLEND: Final = 0.5
 _MOVED_EYE: Final = (0.05, 0.25)
 """Shift of an iris, in its radii, or change of the opening, from which on an eye is drawn."""
 
-LID_LOOPS: Final = (
-    (33, 247, 30, 29, 27, 28, 56, 190, *RIGHT_EYE[0][:0:-1]),
-    (362, 414, 286, 258, 257, 259, 260, 467, *LEFT_EYE[0][:0:-1]),
+CREASES: Final = (
+    (33, 247, 30, 29, 27, 28, 56, 190, 133),
+    (362, 414, 286, 258, 257, 259, 260, 467, 263),
 )
-"""Outlines of the upper lids, crease and edge; as in `EYES`."""
+"""The creases of the upper lids, from the corner on the image's left; as in `EYES`."""
+
+LID_LOOPS: Final = (
+    (33, 130, 225, 224, 223, 222, 221, 189, *RIGHT_EYE[0][:0:-1]),
+    (362, 413, 441, 442, 443, 444, 445, 359, *LEFT_EYE[0][:0:-1]),
+)
+"""Outlines from below the brows to the edges of the upper lids; as in `EYES`."""
 
 _MEETING_CELLS: Final = 2.5
 """Distance, in cells, from the line between meeting lids up to which the flow is changed."""
+
+_LOWERED: Final = (0.5, 0.9)
+"""Openings, as shares of the reference's, at which a lid is drawn without upright lashes, and from
+which on with them."""
 
 _CLOSED: Final = 0.12
 """An eye is closed if its opening is below this share of the reference's."""
@@ -229,6 +239,10 @@ class DrivenEye:
     def trust(self) -> float:
         """Return 0 if the lids almost meet, so that `between_lids` draws them, else up to 1."""
         return ramp(self._opened, _CLOSED, 2 * _CLOSED)
+
+    def lowered(self) -> float:
+        """Return 0 to 1: 1 if the upper lid is so low that lashes no longer stand upright on it."""
+        return 1 - ramp(self._opened, *_LOWERED)
 
     def iris(self, places: Array) -> tuple[Array, Array]:
         """Return the sources of places in an iris, and their distances from its middle, radii.
