@@ -227,11 +227,31 @@ def test_the_line_of_shut_lashes_is_dark_where_lashes_are_and_never_white() -> N
     assert np.median(shut[right & ~under]) < 60
 
 
+def test_a_shut_eye_has_the_skin_of_its_upper_lid() -> None:
+    """The white of the eye and the lower lid are pale."""
+    pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
+    shown = 2 * to_image(with_eyes(1.0), pose)
+    skin, pale = (150, 100, 80), (240, 220, 230)
+    picture = np.full((512, 512, 3), skin, np.uint8)
+    for loop in (EYE_RIGHT, EYE_LEFT):
+        eye = region_mask(shown, loop, 512) > 0
+        for column in np.flatnonzero(eye.any(axis=0)):
+            picture[eye[:, column].argmax() :, column] = pale
+    shut = Reference.of(picture, np.full((64, 64), 255, np.uint8), shown).shut[..., :3]
+    middles = shown[LID_INDEX].mean(axis=1)[:, :2].round().astype(int)
+    inner = [3, 4, 10, 11]
+    for column, row in middles[inner]:
+        np.testing.assert_allclose(shut[row, column], skin, atol=12)
+
+
+@pytest.mark.parametrize("opened", [0.0, 0.4])
 @pytest.mark.parametrize("roll", [0.0, 0.4])
-def test_lashes_of_an_open_eye_do_not_stand_upright_on_its_shut_lid(roll: float) -> None:
+def test_lashes_of_an_open_eye_do_not_stand_upright_on_its_lowered_lid(
+    roll: float, opened: float
+) -> None:
     """They are dark lines across the lid, on skin that becomes darker towards the brow."""
     pose = Pose(rotation_matrix(np.array([0, 0, roll], np.float32)), MIDDLE, 60.0)
-    shown, shut = (to_image(with_eyes(opened), pose) for opened in (1.0, 0.0))
+    shown, shut = (to_image(with_eyes(at), pose) for at in (1.0, opened))
     rows, columns = np.indices((512, 512))
     along = columns * np.cos(roll) + rows * np.sin(roll)
     skin = 150 + (rows * np.cos(roll) - columns * np.sin(roll))[..., None] / 8
