@@ -64,7 +64,7 @@ class MapChannel(IntEnum):
     SHADING = 11
     """Logarithm of the change of the skin's light, see `SkinShading`; 0 in mouth and eyes."""
     SHUT_LIDS = 12
-    """Coverage, 0 to 1, by upper lids that have come down."""
+    """Coverage, 0 to 1, by upper lids that have come down, from below the brows."""
     WHITES_X = 13
     """Flow of the whites of the eyes, which keep still as an iris moves."""
     WHITES_Y = 14

@@ -134,43 +134,57 @@ def _close_eye(picture: Image, photo: Image, landmarks: Array, eye: int) -> None
         eye: index into `EYES`.
     """
     opening = Opening(landmarks, EYES[eye][0])
-    reach, crease = opening.reach, opening.edge(landmarks[CREASES[eye], :2])
+    reach, crease = max(opening.reach, MIN_PX), opening.edge(landmarks[CREASES[eye], :2])
+
+    def heights(along: Array) -> tuple[Array, Array, Array]:
+        top, edge = np.interp(along, *crease), opening.upper(along)
+        return np.asarray(top), edge, edge - np.float32(_INSET * reach)
+
     columns = max(math.ceil(2 * reach), 8)
     ends = np.linspace(-reach, reach, columns)
-    top, edge = np.interp(ends, *crease), opening.upper(ends)
-    inner = edge - _INSET * reach
-    depth = np.linspace(0, 1, _LID_ROWS)[:, None]
-    strip = _sampled(picture, opening, *np.broadcast_arrays(ends, top + depth * (inner - top)))
-    strip = cv2.GaussianBlur(strip, (0, 0), _LID_BLUR * columns, sigmaY=1)
+    top, edge, inner = heights(ends)
+    levels = top + np.linspace(0, 1, _LID_ROWS)[:, None] * (inner - top)
+    strip = _sampled(picture, opening, *np.broadcast_arrays(ends, levels))
+    strip = _blurred(strip, _LID_BLUR * columns)
     strip += _BARE * (np.maximum.accumulate(strip, axis=0) - strip)
-    across = edge + reach * np.linspace(*_LASH_ROOTS, 9)[:, None]
-    lashes = _sampled(photo, opening, *np.broadcast_arrays(ends, across)).min(axis=0, keepdims=True)
-    lashes = cv2.GaussianBlur(lashes, (0, 0), _LINE_BLUR * columns, sigmaY=1)
+    levels = edge + reach * np.linspace(*_LASH_ROOTS, 9)[:, None]
+    roots = _sampled(photo, opening, *np.broadcast_arrays(ends, levels)).min(axis=0, keepdims=True)
+    roots = _blurred(roots, _LINE_BLUR * columns)
 
     around = landmarks[[*CREASES[eye], *EYES[eye][0][1]], :2]
     first = np.clip(around.min(axis=0) - 1, 0, len(picture) - 1).astype(int)
-    last = (around.max(axis=0) + 1 + _BELOW * reach).astype(int)
+    last = np.maximum(around.max(axis=0) + 1 + _BELOW * reach, first).astype(int)
     box = picture[first[1] : last[1] + 1, first[0] : last[0] + 1]
-    rows, line = np.mgrid[: box.shape[0], : box.shape[1]]
-    places = (np.dstack([line, rows]).reshape(-1, 2) + first).astype(np.float32)
-    along, across = opening.measure(places).T.reshape(2, *rows.shape)
-    column = ((along / reach + 1) / 2 * (columns - 1)).astype(np.float32)
-    top, edge, low = np.interp(along, *crease), opening.upper(along), opening.lower(along)
-    row = (across - top) / np.maximum(edge - _INSET * reach - top, MIN_PX) * (_LID_ROWS - 1)
-    lid, lashes = (
-        cv2.remap(part, column, at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for part, at in ((strip, row.astype(np.float32)), (lashes, np.zeros_like(column)))
-    )
-    own, inside = box.astype(np.float32), across > edge - _INSET * reach
-    soft_px = max(2 * _LASH_BLUR * reach, 0.5)
-    lid = own + np.maximum(_lost(lid - own, soft_px), inside)[..., None] * (lid - own)
+    places = positions(len(picture))[first[1] : last[1] + 1, first[0] : last[0] + 1]
+    along, across = opening.measure(places.reshape(-1, 2)).T.reshape(2, *box.shape[:2])
+    top, edge, inner = heights(along)
+    column = (along / reach + 1) / 2 * (columns - 1)
+    row = (across - top) / np.maximum(inner - top, MIN_PX) * (_LID_ROWS - 1)
+    lid = _remapped(strip, column, row)
+    line = _remapped(roots, column, 0 * row)
+    own = box.astype(np.float32)
+    dark = _lost(lid - own, max(2 * _LASH_BLUR * reach, 0.5))
+    lid = own + np.maximum(dark, across > inner)[..., None] * (lid - own)
     above = np.clip(1 + (across - edge) / (_LINE_ABOVE * reach), 0, 1) ** 3
-    height = np.minimum(low - edge, _MAX_LINE * reach)
-    below = np.clip(1 - (across - edge) / np.maximum(height, MIN_PX), 0, 1)
-    lid += (above * below)[..., None] * (np.minimum(lashes, lid) - lid)
+    low = opening.lower(along)
+    height = np.maximum(np.minimum(low - edge, _MAX_LINE * reach), MIN_PX)
+    below = np.clip(1 - (across - edge) / height, 0, 1)
+    lid += (above * below)[..., None] * (np.minimum(line, lid) - lid)
     share = np.clip(across - top, 0, 1) * np.clip(1 - (across - low) / (_BELOW * reach), 0, 1)
     share *= np.clip(_TO_CORNER * (1 - np.abs(along) / reach), 0, 1)
     box[:] = own + share[..., None] * (lid - own)
+
+
+def _blurred(strip: Array, along_px: float) -> Array:
+    """Blur (rows, columns, 3) along the columns, and hardly across them."""
+    return np.asarray(cv2.GaussianBlur(strip, (0, 0), along_px, sigmaY=1), np.float32)
+
+
+def _remapped(strip: Array, column: Array, row: Array) -> Array:
+    """Return the values of a strip, (rows, columns, 3), at (H, W) columns and rows."""
+    x, y = column.astype(np.float32), row.astype(np.float32)
+    drawn = cv2.remap(strip, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(drawn, np.float32)
 
 
 def mirrored_picture(picture: Image, gains: Array) -> Image:
