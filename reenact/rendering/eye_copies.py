@@ -124,7 +124,7 @@ def shut_copy(picture: Image, landmarks: Array) -> Image:
 def _close_eye(picture: Image, photo: Image, landmarks: Array, eye: int) -> None:
     """Draw a shut lid over an eye, from the crease to the lower lid; in place.
 
-    A lid does not become darker towards its lashes, so that the paint and shadow along them are not
+    A lid hardly becomes darker towards its lashes, so that the paint and shadow along them are not
     stretched over it. Their darkest px are the line of the lashes.
 
     Args:
