@@ -67,7 +67,7 @@ def test_a_file_is_no_camera(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_target_is_made_of_a_camera_and_filmed_again_for_its_training(
+def test_a_target_is_made_of_a_camera_and_filmed_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with network_camera(moving_portrait()[0]) as address:
@@ -76,7 +76,8 @@ def test_a_target_is_made_of_a_camera_and_filmed_again_for_its_training(
         told = capsys.readouterr().out
         assert "You are recorded for 5 s." in told
         assert "me is ready" in told
-        assert main(["target", "train", "me", *camera, "--minutes", "0.01"]) == 0
+        assert main(["target", "add", "me", *camera]) == 0
+        assert "be trained on the video" in capsys.readouterr().out
     store = TargetStore()
     assert len(store.load("me").references) > 1
     assert len(list((store.folder_of("me") / "footage").glob("camera-*.mp4"))) == 2
