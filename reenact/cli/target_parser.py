@@ -83,18 +83,12 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         "%(prog)s [-h] NAME (--from PATH [PATH ...] | --camera [SOURCE]) [--seconds S] "
         "[--face N|largest|centre] [--landmarks FILE] [--yes]"
     )
-    material = create.add_mutually_exclusive_group(required=True)
-    material.add_argument(
-        "--from",
-        dest="sources",
-        action="extend",
-        nargs="+",
-        type=expanded,
-        default=[],
-        metavar="PATH",
-        help="photos or videos of one face",
+    _add_material(
+        create,
+        "PATH",
+        "photos or videos of one face",
+        "record your own face, and make the target of it",
     )
-    _add_camera(create, material, "record your own face, and make the target of it")
     _add_face(create, "largest", "%(default)s")
     create.add_argument(
         "--landmarks",
@@ -123,7 +117,21 @@ def _add_add(actions: Adder[argparse.ArgumentParser]) -> None:
         "%(prog)s [-h] NAME (--from VIDEO [VIDEO ...] | --camera [SOURCE]) [--seconds S] "
         "[--face N|largest|centre]"
     )
-    material = add.add_mutually_exclusive_group(required=True)
+    _add_material(
+        add,
+        "VIDEO",
+        "videos, best in the light and place of its pictures; a video replaces one of the same "
+        "name",
+        "record more of the same face",
+    )
+    _add_face(add, None, "as the target was created")
+
+
+def _add_material(
+    parser: argparse.ArgumentParser, shown: str, of_files: str, of_camera: str
+) -> None:
+    """Add --from, whose files are `shown`, and --camera, of which one is required."""
+    material = parser.add_mutually_exclusive_group(required=True)
     material.add_argument(
         "--from",
         dest="sources",
@@ -131,12 +139,10 @@ def _add_add(actions: Adder[argparse.ArgumentParser]) -> None:
         nargs="+",
         type=expanded,
         default=[],
-        metavar="VIDEO",
-        help="videos, best in the light and place of its pictures; a video replaces one of the "
-        "same name",
+        metavar=shown,
+        help=of_files,
     )
-    _add_camera(add, material, "record more of the same face")
-    _add_face(add, None, "as the target was created")
+    _add_camera(parser, material, of_camera)
 
 
 def _add_camera(
